@@ -1,0 +1,153 @@
+package fsm
+
+import (
+	"github.com/rexcarcer/rexcarcer/spec"
+)
+
+// Version is the entry version that this program writes. Kinds are added to
+// it, their meaning never changes.
+const Version = 1
+
+// Entry is one entry of the log.
+type Entry struct {
+	V   uint16 // entry version
+	ID  string // makes a retry harmless; "" is never remembered
+	At  Time   // stamped once, by the leader
+	By  string // authenticated identity: "user/root", "host/ID", "scheduler"
+	Cmd Command
+}
+
+// Command asks for a change, in the imperative. The set is sealed.
+type Command interface {
+	Kind() string // its name in the log, for ever
+	decide(s *State, e Entry) ([]Event, *Refusal)
+}
+
+// Genesis founds the cluster. It is the first entry and the only one of its kind.
+type Genesis struct {
+	ClusterID string `json:"cluster_id"`
+	Domain    string `json:"domain"`
+	CA        string `json:"ca"` // PEM
+}
+
+// ApplyWish makes Wish the only truth about what Wish.Name declares.
+type ApplyWish struct {
+	Wish spec.Wish `json:"wish"`
+	Base uint64    `json:"base,omitempty"` // refused with conflict if State.PlanIndex is above it; 0: no check
+}
+
+// DestroyWish removes all that the wish declared.
+type DestroyWish struct {
+	Name string `json:"name"`
+	Base uint64 `json:"base,omitempty"`
+}
+
+// WantJail starts or stops a jail until further notice.
+type WantJail struct {
+	Jail JailName `json:"jail"`
+	Want Want     `json:"want"` // running, stopped or gone
+}
+
+// RestartJail replaces the jail's Run by a new one.
+type RestartJail struct {
+	Jail JailName `json:"jail"`
+}
+
+// PlaceJail creates the jail's next Run. Refused unless Seq is one above the
+// last, that one is over, the host is alive and has room.
+type PlaceJail struct {
+	Jail    JailName `json:"jail"`
+	Host    HostID   `json:"host"`
+	Seq     uint64   `json:"seq"`
+	Attempt int      `json:"attempt,omitempty"`
+	Why     string   `json:"why"`
+}
+
+// StopRun asks the agent to end a Run.
+type StopRun struct {
+	Jail JailName `json:"jail"`
+	Seq  uint64   `json:"seq"`
+	Why  string   `json:"why"`
+}
+
+// ReportRun is what an agent saw. Refused as fenced for an old Seq or from a
+// host that does not own the Run; a Phase lower than the known one is refused.
+type ReportRun struct {
+	Jail   JailName `json:"jail"`
+	Host   HostID   `json:"host"`
+	Seq    uint64   `json:"seq"`
+	Phase  Phase    `json:"phase"`
+	Health Health   `json:"health,omitempty"`
+	Exit   *Exit    `json:"exit,omitempty"`
+	Reason string   `json:"reason,omitempty"`
+}
+
+// RegisterHost makes a host known or refreshes what it can do.
+type RegisterHost struct {
+	Host Host `json:"host"`
+}
+
+// MarkHost records what gossip and operators say of a host. Lost ends its Runs.
+type MarkHost struct {
+	Host  HostID    `json:"host"`
+	State HostState `json:"state"`
+	Why   string    `json:"why,omitempty"`
+}
+
+// RequestCert hands in a CSR for a jail that is placed on the asking host.
+type RequestCert struct {
+	Jail JailName `json:"jail"`
+	Host HostID   `json:"host"`
+	Seq  uint64   `json:"seq"`
+	CSR  []byte   `json:"csr"` // DER, at most 4 KiB
+}
+
+// SetCert publishes a signed certificate. Names are checked against the jail's.
+type SetCert struct {
+	Jail     JailName `json:"jail"`
+	CSRSeq   uint64   `json:"csr_seq"` // Run whose CSR was signed
+	PEM      string   `json:"pem"`
+	Serial   string   `json:"serial"`
+	NotAfter Time     `json:"not_after"`
+}
+
+// TagImage gives a name to a build, as `image build -t` does.
+type TagImage struct {
+	Image spec.Image `json:"image"`
+}
+
+// UntagImage removes a name that no jail uses.
+type UntagImage struct {
+	Name string `json:"name"`
+}
+
+// ReportBuild says that a host holds a Key (or, with Gone, no longer).
+type ReportBuild struct {
+	Key   string `json:"key"`
+	Host  HostID `json:"host"`
+	Bytes int64  `json:"bytes,omitempty"`
+	Gone  bool   `json:"gone,omitempty"`
+}
+
+// Kind implements Command for each of them.
+func (Genesis) Kind() string      { return "genesis" }
+func (ApplyWish) Kind() string    { return "apply_wish" }
+func (DestroyWish) Kind() string  { return "destroy_wish" }
+func (WantJail) Kind() string     { return "want_jail" }
+func (RestartJail) Kind() string  { return "restart_jail" }
+func (PlaceJail) Kind() string    { return "place_jail" }
+func (StopRun) Kind() string      { return "stop_run" }
+func (ReportRun) Kind() string    { return "report_run" }
+func (RegisterHost) Kind() string { return "register_host" }
+func (MarkHost) Kind() string     { return "mark_host" }
+func (RequestCert) Kind() string  { return "request_cert" }
+func (SetCert) Kind() string      { return "set_cert" }
+func (TagImage) Kind() string     { return "tag_image" }
+func (UntagImage) Kind() string   { return "untag_image" }
+func (ReportBuild) Kind() string  { return "report_build" }
+
+// Applied is what became of a proposed Command.
+type Applied struct {
+	Index  uint64     // its place in the log
+	Events []Happened // what it changed; none if it was already so
+}

@@ -1,0 +1,51 @@
+package fsm
+
+import (
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+)
+
+// Tree is a persistent map ordered by key: a copy is a pointer, a change
+// costs O(key length), and old versions stay valid. Values must never be
+// changed after they were put in.
+type Tree[V any] struct{ t *iradix.Tree[V] }
+
+func newTree[V any]() Tree[V] { return Tree[V]{iradix.New[V]()} }
+
+// Len is the number of keys, in O(1).
+func (t Tree[V]) Len() int {
+	if t.t == nil {
+		return 0
+	}
+	return t.t.Len()
+}
+
+// Get returns the value of key.
+func (t Tree[V]) Get(key string) (V, bool) {
+	if t.t == nil {
+		var zero V
+		return zero, false
+	}
+	return t.t.Get([]byte(key))
+}
+
+// All visits all in key order until yield returns false; range over it.
+func (t Tree[V]) All(yield func(key string, v V) bool) { t.Prefix("")(yield) }
+
+// Prefix visits the keys that begin with prefix, in order; range over it.
+func (t Tree[V]) Prefix(prefix string) func(yield func(string, V) bool) {
+	return func(yield func(string, V) bool) {
+		if t.t == nil {
+			return
+		}
+		it := t.t.Root().Iterator()
+		it.SeekPrefix([]byte(prefix))
+		for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+			if !yield(string(k), v) {
+				return
+			}
+		}
+	}
+}
+
+// Same reports whether both are the very same version, in O(1).
+func (t Tree[V]) Same(u Tree[V]) bool { return t.t == u.t }
