@@ -54,8 +54,9 @@ type Image struct {
 	Context string       `json:"context,omitempty"` // digest of the packed COPY content, "" if there is none
 	Volumes []string     `json:"volumes,omitempty"` // VOLUME paths
 	Service []Service    `json:"services,omitempty"`
-	Host    string       `json:"hostname,omitempty"` // HOSTNAME
-	Addr    netip.Prefix `json:"addr,omitzero"`      // IP
+	Host    string       `json:"hostname,omitempty"`  // HOSTNAME
+	Addr    netip.Prefix `json:"addr,omitzero"`       // IP
+	SSH     bool         `json:"start_ssh,omitempty"` // START_SSH: an sshd with the cluster's user keys
 }
 
 // EnvVar is one NAME=value pair.
@@ -82,9 +83,12 @@ type Step struct {
 	Src  []string `json:"src,omitempty"` // COPY: paths inside the build context, "." for all of it
 	Dst  string   `json:"dst,omitempty"` // COPY: absolute path in the root
 	Env  []EnvVar `json:"env,omitempty"`
-	Key  string   `json:"key"`  // "sha256:<hex>"
-	Line int      `json:"line"` // in the .rex file, for messages
-	Text string   `json:"text"` // the line as written, for progress
+	// Digest of the content that COPY takes, so that Key can be computed
+	// again by whoever does not have the content ("" for other kinds).
+	Digest string `json:"digest,omitempty"`
+	Key    string `json:"key"`  // "sha256:<hex>"
+	Line   int    `json:"line"` // in the .rex file, for messages
+	Text   string `json:"text"` // the line as written, for progress
 }
 
 // Jail is one replica, expanded.
@@ -94,25 +98,26 @@ type Jail struct {
 	Index    int    `json:"index,omitempty"` // from 1; 0 where no count is given
 	Replicas int    `json:"replicas"`        // how many the group has, >= 1
 
-	Hostname string        `json:"hostname,omitempty"` // only when it differs from Name: a FQDN is served as given
-	Image    string        `json:"image"`
-	ImageKey string        `json:"image_key,omitempty"` // Key of that image when this Wish declares it too
-	NICs     []NIC         `json:"nics,omitempty"`      // at least one, unless the jail wants no network
-	Command  []string      `json:"command,omitempty"`   // argv; empty: the image's
-	Env      []EnvVar      `json:"env,omitempty"`       // sorted by name
-	User     string        `json:"user,omitempty"`      // name, uid or uid:gid inside the jail; empty is root
-	WorkDir  string        `json:"workdir,omitempty"`
-	Services []Service     `json:"services,omitempty"` // sorted by Name
-	Volumes  []Volume      `json:"volumes,omitempty"`  // sorted by Name
-	Limits   Limits        `json:"limits,omitzero"`
-	Depends  []string      `json:"depends_on,omitempty"` // groups of this Wish; sorted
-	Restart  Restart       `json:"restart"`
-	Update   Update        `json:"update"`
-	Place    Placement     `json:"placement,omitzero"`
-	Stop     time.Duration `json:"stop_timeout"`      // TERM to KILL, default 10s
-	Runtime  string        `json:"runtime,omitempty"` // "", "jail", "linux", "sim"
-	OS       string        `json:"os,omitempty"`      // of the image: freebsd, linux; empty: any
-	Arch     string        `json:"arch,omitempty"`    // amd64, arm64; empty: any
+	Hostname  string        `json:"hostname,omitempty"` // only when it differs from Name: a FQDN is served as given
+	Image     string        `json:"image"`
+	ImageKey  string        `json:"image_key,omitempty"` // Key of that image when this Wish declares it too
+	NICs      []NIC         `json:"nics,omitempty"`      // at least one, unless the jail wants no network
+	Command   []string      `json:"command,omitempty"`   // argv; empty: the image's
+	Env       []EnvVar      `json:"env,omitempty"`       // sorted by name
+	User      string        `json:"user,omitempty"`      // name, uid or uid:gid inside the jail; empty is root
+	Ephemeral bool          `json:"ephemeral,omitempty"` // the root is thrown away at each stop, and may skip syncing
+	WorkDir   string        `json:"workdir,omitempty"`
+	Services  []Service     `json:"services,omitempty"` // sorted by Name
+	Volumes   []Volume      `json:"volumes,omitempty"`  // sorted by Name
+	Limits    Limits        `json:"limits,omitzero"`
+	Depends   []string      `json:"depends_on,omitempty"` // groups of this Wish; sorted
+	Restart   Restart       `json:"restart"`
+	Update    Update        `json:"update"`
+	Place     Placement     `json:"placement,omitzero"`
+	Stop      time.Duration `json:"stop_timeout"`      // TERM to KILL, default 10s
+	Runtime   string        `json:"runtime,omitempty"` // "", "jail", "linux", "sim"
+	OS        string        `json:"os,omitempty"`      // of the image: freebsd, linux; empty: any
+	Arch      string        `json:"arch,omitempty"`    // amd64, arm64; empty: any
 }
 
 // NIC is one network interface of a jail.
