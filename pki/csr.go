@@ -18,8 +18,14 @@ const maxCSR = 8 << 10
 // NewCSR is a certificate request (PKCS #10 DER, RFC 2986) for key. name is a
 // hint for people who look at it; the signer decides about all names.
 func NewCSR(key crypto.Signer, name string) ([]byte, error) {
-	template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: clip(name, 64)}}
-	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
+	var der []byte
+	var err error
+	if isP256(key.Public()) {
+		der, err = requestP256(key, clip(name, 64))
+	} else {
+		template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: clip(name, 64)}}
+		der, err = x509.CreateCertificateRequest(rand.Reader, template, key)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("make a certificate request for %s: %w", name, err)
 	}

@@ -10,7 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"regexp"
+	"strings"
 	"time"
 )
 
@@ -28,11 +28,10 @@ type Profile struct {
 	Client   bool          // may be presented by a TLS client
 }
 
-var dnsName = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
-
 // Issue signs csrDER's public key for p, valid from Backdate before now. It
 // returns PEM: the certificate, then the intermediates a verifier needs (none
-// until the CA has been rotated).
+// until the CA has been rotated). Who receives it calls Verify: Issue does not
+// check its own signature.
 func Issue(ca *CA, csrDER []byte, p Profile, now time.Time) ([]byte, error) {
 	if p.ID.Cluster == "" {
 		p.ID.Cluster = ca.cluster
@@ -56,7 +55,12 @@ func issue(ca *CA, csrDER []byte, p Profile, now time.Time) ([]byte, error) {
 	if template.SerialNumber, err = newSerial(ca.rand); err != nil {
 		return nil, err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, public, ca.key)
+	var der []byte
+	if isP256(ca.cert.PublicKey) {
+		der, err = certificateP256(template, ca, public)
+	} else {
+		der, err = x509.CreateCertificate(rand.Reader, template, ca.cert, public, ca.key)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
@@ -121,7 +125,7 @@ func (p Profile) names() ([]net.IP, error) {
 		return nil, fmt.Errorf("%d names and addresses: the limit is %d", len(p.DNSNames)+len(p.IPs), maxNames)
 	}
 	for _, name := range p.DNSNames {
-		if len(name) > 253 || !dnsName.MatchString(name) {
+		if !isDNSName(name) {
 			return nil, fmt.Errorf("DNS name %q: want lower-case labels of letters, digits, '-' and '_', no wildcard, no trailing dot", name)
 		}
 	}
@@ -133,4 +137,22 @@ func (p Profile) names() ([]net.IP, error) {
 		ips = append(ips, ip.Unmap().AsSlice())
 	}
 	return ips, nil
+}
+
+// isDNSName accepts lower-case host names, with '_' as service names have it.
+func isDNSName(name string) bool {
+	if len(name) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for i := range len(label) {
+			if c := label[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+				return false
+			}
+		}
+	}
+	return true
 }
