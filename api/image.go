@@ -1,0 +1,114 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/spec"
+)
+
+func (s *Server) listImages(r *request) error {
+	st := s.cfg.Log.State()
+	used := map[string]int{}
+	for _, j := range st.Jails.All {
+		used[j.Spec.Image]++
+	}
+	rows := []ImageRow{}
+	for name, img := range st.Images.All {
+		row := ImageRow{
+			Name: name, Key: img.Key, Base: img.Base, Steps: len(img.Steps), Wish: img.Wish, Hosts: []fsm.HostID{}, Jails: used[name],
+		}
+		if b, ok := st.Builds.Get(img.Key); ok {
+			row.Hosts, row.Bytes, row.BuiltAt = b.Hosts, b.Bytes, when(b.BuiltAt)
+		}
+		rows = append(rows, row)
+	}
+	return r.reply(st.Index, rows)
+}
+
+func (s *Server) listBuilds(r *request) error {
+	st := s.cfg.Log.State()
+	rows := []BuildRow{}
+	for _, b := range st.Builds.All {
+		rows = append(rows, BuildRow{b.Key, b.Hosts, b.Bytes, when(b.BuiltAt)})
+	}
+	return r.reply(st.Index, rows)
+}
+
+func (s *Server) removeImage(r *request) error {
+	name := r.PathValue("name")
+	if _, ok := s.cfg.Log.State().Images.Get(name); !ok {
+		return notFound("image", name)
+	}
+	return s.propose(r, fsm.UntagImage{Name: name})
+}
+
+// buildImage takes a form of two parts: image, then context. Nothing is in
+// the log before the build has succeeded; then the log learns who holds the
+// key and, with ?tag=1, what the name means.
+func (s *Server) buildImage(r *request) error {
+	tag, err := flagParam(r.Request, "tag")
+	if err != nil {
+		return err
+	}
+	form, err := r.MultipartReader()
+	if err != nil {
+		return fail("bad_request", "", "send multipart/form-data with the parts image and context", "%v", err)
+	}
+	var img spec.Image
+	part, err := form.NextPart()
+	if err != nil || part.FormName() != "image" {
+		return fail("bad_request", "", "send the part image first", "the form does not begin with the part image")
+	}
+	if err := json.NewDecoder(io.LimitReader(part, maxWish)).Decode(&img); err != nil {
+		return fail("bad_request", "", "", "the part image is no image: %v", err)
+	}
+	if img.Name == "" || img.Key == "" {
+		return fail("invalid", "image "+img.Name, "", "an image needs name and key")
+	}
+	var content io.Reader = strings.NewReader("")
+	switch part, err = form.NextPart(); {
+	case errors.Is(err, io.EOF):
+	case err != nil || part.FormName() != "context":
+		return fail("bad_request", "", "send the part context second", "the form goes on without the part context")
+	default:
+		content = part
+	}
+	// Progress is written while the context may still be read.
+	if err := r.rc.EnableFullDuplex(); err != nil {
+		s.log.Debug("no full duplex", "err", err)
+	}
+	out := newLines(r, ndjson)
+	defer out.close()
+	res, err := s.cfg.Host.BuildImage(r.Context(), img, content, func(e BuildEvent) {
+		_ = out.send(BuildLine{Progress: &e}) // a peer that is gone cancels the context
+	})
+	if err == nil {
+		err = s.recordBuild(r, img, res, tag)
+	}
+	if err != nil {
+		e := asError(err)
+		if e.Code == "internal" {
+			e = fail("failed", "image "+img.Name, "rexctl image build shows the step's output", "%v", err)
+		}
+		_ = out.send(BuildLine{Error: e})
+		return err
+	}
+	return out.send(BuildLine{Result: &res})
+}
+
+func (s *Server) recordBuild(r *request, img spec.Image, res BuildResult, tag bool) error {
+	id := s.cfg.Host.ID()
+	report := fsm.ReportBuild{Key: img.Key, Host: id, Bytes: res.Bytes}
+	if _, err := s.cfg.Log.Propose(r.Context(), "host/"+string(id), report); err != nil {
+		return err
+	}
+	if !tag {
+		return nil
+	}
+	_, err := s.cfg.Log.Propose(r.Context(), r.by, fsm.TagImage{Image: img})
+	return err
+}

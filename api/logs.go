@@ -1,0 +1,84 @@
+package api
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+)
+
+// trailerError carries an error that came after the first byte of a log.
+const trailerError = "Rex-Error"
+
+func (s *Server) logs(r *request) error {
+	follow, err := flagParam(r.Request, "follow")
+	if err != nil {
+		return err
+	}
+	o := LogOptions{Follow: follow, Tail: -1}
+	if text := r.URL.Query().Get("tail"); text != "" {
+		if o.Tail, err = strconv.Atoi(text); err != nil {
+			return fail("bad_request", "", "", "tail=%q is not a number of lines", text)
+		}
+	}
+	name, err := s.jailHere(r)
+	if err != nil {
+		return err
+	}
+	h := r.w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Trailer", trailerError)
+	w := &logWriter{r: r}
+	if follow {
+		w.flush() // the reader knows at once that it is connected
+	}
+	err = s.cfg.Host.Logs(r.Context(), name, o, w)
+	if err != nil && w.begun {
+		h.Set(trailerError, strconv.QuoteToASCII(asError(err).Error()))
+	}
+	return err
+}
+
+// jailHere is the route's jail, provided that its newest run is on this host.
+func (s *Server) jailHere(r *request) (fsm.JailName, error) {
+	st := s.cfg.Log.State()
+	j, err := s.jailNamed(r, st)
+	if err != nil {
+		return "", err
+	}
+	run, ok := st.Runs.Get(j.Spec.Name)
+	if !ok {
+		return "", fail("not_running", "jail "+j.Spec.Name, "rexctl why jail/"+j.Spec.Name, "it has not been placed yet")
+	}
+	if run.Host != s.cfg.Host.ID() {
+		at := string(run.Host)
+		if h, ok := st.Hosts.Get(at); ok {
+			at = h.Name + " (" + h.Addr + ")"
+		}
+		return "", fail("elsewhere", "jail "+j.Spec.Name, "set REX_ADDR to that host", "it is on host %s", at)
+	}
+	return fsm.JailName(j.Spec.Name), nil
+}
+
+// logWriter hands every write on at once.
+type logWriter struct {
+	r     *request
+	begun bool
+}
+
+func (w *logWriter) Write(b []byte) (int, error) {
+	w.begun = true
+	_ = w.r.rc.SetWriteDeadline(time.Now().Add(streamStall)) // a test's recorder has none
+	n, err := w.r.w.Write(b)
+	if err != nil {
+		return n, err
+	}
+	return n, w.r.rc.Flush()
+}
+
+func (w *logWriter) flush() {
+	w.begun = true
+	w.r.w.WriteHeader(http.StatusOK)
+	_ = w.r.rc.Flush()
+}

@@ -1,0 +1,78 @@
+package api
+
+import (
+	"time"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+)
+
+func (s *Server) listNetworks(r *request) error {
+	st := s.cfg.Log.State()
+	rows := []NetworkRow{}
+	for _, n := range st.Networks.All {
+		rows = append(rows, networkRow(st, n))
+	}
+	return r.reply(st.Index, rows)
+}
+
+func (s *Server) showNetwork(r *request) error {
+	st := s.cfg.Log.State()
+	n, ok := st.Networks.Get(r.PathValue("name"))
+	if !ok {
+		return notFound("network", r.PathValue("name"))
+	}
+	return r.reply(st.Index, networkRow(st, n))
+}
+
+func networkRow(st *fsm.State, n *fsm.Network) NetworkRow {
+	row := NetworkRow{
+		Name: n.Name, Subnet: n.Subnet, Gateway: n.Gateway, HostAddr: n.HostAddr, NAT: n.NAT,
+		Publish: n.Publish, Allow: n.Allow, Wish: n.Wish, ID: n.ID,
+	}
+	if n.Subnet6.IsValid() {
+		row.Subnet6 = n.Subnet6.String()
+	}
+	v4 := int64(0)
+	for _, l := range st.Leases.Prefix(n.Name + "/") {
+		if l.Jail == "" {
+			continue
+		}
+		row.Leases++
+		if l.Addr.Is4() {
+			v4++
+		}
+	}
+	// Network, broadcast, gateway and the host's address are not leased.
+	bits := min(n.Subnet.Addr().BitLen()-n.Subnet.Bits(), 32)
+	row.Free = max(int64(1)<<bits-4-v4, 0)
+	return row
+}
+
+func (s *Server) listLeases(r *request) error {
+	st := s.cfg.Log.State()
+	network := r.URL.Query().Get("network")
+	prefix := ""
+	if network != "" {
+		if _, ok := st.Networks.Get(network); !ok {
+			return notFound("network", network)
+		}
+		prefix = network + "/"
+	}
+	rows := []LeaseRow{}
+	for _, l := range st.Leases.Prefix(prefix) {
+		rows = append(rows, leaseRow(l))
+	}
+	return r.reply(st.Index, rows)
+}
+
+func leaseRow(l *fsm.Lease) LeaseRow {
+	row := LeaseRow{Network: l.Network, Address: l.Addr, MAC: l.MAC, Jail: string(l.Jail), Hostname: l.Hostname}
+	if l.Jail == "" {
+		row.Resting, row.Hostname = true, string(l.Last)
+	}
+	if l.Expires != 0 {
+		t := l.Expires.Time().Truncate(time.Millisecond)
+		row.Expires = &t
+	}
+	return row
+}

@@ -1,0 +1,90 @@
+package api
+
+import "github.com/rexcarcer/rexcarcer/spec"
+
+// route is one line of the API. The table is all that there is: the mux, the
+// role matrix and the OpenAPI document are made from it.
+type route struct {
+	method, pattern string
+	access          access
+	summary         string
+	query           []param
+	in, out         any    // example values of the body's and the answer's type; nil: none
+	limit           int64  // bytes of the body; 0 is maxBody
+	stream          bool   // no overall time limit
+	media           string // of the answer, where it is not JSON
+	handle          func(*Server, *request) error
+}
+
+// param is a query parameter.
+type param struct{ name, kind, text string }
+
+var (
+	pNetwork = param{"network", "string", "only of this network"}
+	pWish    = param{"wish", "string", "only what this wish declared"}
+	pIndex   = param{"index", "integer", "answer only once the log is past this index, or after wait"}
+	pWait    = param{"wait", "string", "longest time to wait for index, as 10s; default 30s, at most 60s"}
+	pBase    = param{"base", "integer", "instead of If-Match: the plan's base_index"}
+)
+
+func routes() []route {
+	return []route{
+		{method: "GET", pattern: "/v1/version", access: forAll, summary: "What answers here", out: Version{}, handle: (*Server).version},
+		{method: "GET", pattern: "/v1/openapi.json", access: forAll, summary: "This document", out: map[string]any{}, handle: (*Server).openapi},
+		{method: "GET", pattern: "/v1/status", access: forRead, summary: "The cluster in one screen", query: []param{pIndex, pWait}, out: Status{}, handle: (*Server).status},
+
+		{method: "GET", pattern: "/v1/wishes", access: forRead, summary: "What was applied", out: []WishRow{}, handle: (*Server).listWishes},
+		{method: "GET", pattern: "/v1/wishes/{name}", access: forRead, summary: "One wish as it was applied", out: spec.Wish{}, handle: (*Server).showWish},
+		{method: "PUT", pattern: "/v1/wishes/{name}", access: forWrite, summary: "Make this wish the truth; If-Match holds the plan's base_index", query: []param{pBase}, in: spec.Wish{}, out: Applied{}, limit: maxWish, handle: (*Server).applyWish},
+		{method: "DELETE", pattern: "/v1/wishes/{name}", access: forWrite, summary: "Remove all that the wish declared", query: []param{pBase}, out: Applied{}, handle: (*Server).destroyWish},
+		{method: "POST", pattern: "/v1/plan", access: forRead, summary: "What applying this wish would do", in: spec.Wish{}, out: Plan{}, limit: maxWish, handle: (*Server).plan},
+
+		{method: "GET", pattern: "/v1/jails", access: forRead, summary: "All jails (ps)", query: []param{pNetwork, pWish, pIndex, pWait}, out: []JailRow{}, handle: (*Server).listJails},
+		{method: "GET", pattern: "/v1/jails/{name}", access: forRead, summary: "One jail", out: JailShow{}, handle: (*Server).showJail},
+		{method: "POST", pattern: "/v1/jails/{name}/start", access: forWrite, summary: "Want the jail running", out: Applied{}, handle: (*Server).startJail},
+		{method: "POST", pattern: "/v1/jails/{name}/stop", access: forWrite, summary: "Want the jail stopped", out: Applied{}, handle: (*Server).stopJail},
+		{method: "POST", pattern: "/v1/jails/{name}/restart", access: forWrite, summary: "Replace the jail's run by a new one", out: Applied{}, handle: (*Server).restartJail},
+		{method: "DELETE", pattern: "/v1/jails/{name}", access: forWrite, summary: "Remove the jail once its run is over", out: Applied{}, handle: (*Server).removeJail},
+		{
+			method: "GET", pattern: "/v1/jails/{name}/logs", access: forEnter, summary: "The jail's output", stream: true, media: "text/plain",
+			query: []param{{"follow", "boolean", "go on as it is written"}, {"tail", "integer", "lines from the end; all if not given"}}, handle: (*Server).logs,
+		},
+		{method: "POST", pattern: "/v1/jails/{name}/exec", access: forEnter, summary: "Run a command in the jail: upgrades the connection, see docs/reference/api.md", in: ExecRequest{}, stream: true, media: execProtocol, handle: (*Server).exec},
+
+		{method: "GET", pattern: "/v1/networks", access: forRead, summary: "All networks", out: []NetworkRow{}, handle: (*Server).listNetworks},
+		{method: "GET", pattern: "/v1/networks/{name}", access: forRead, summary: "One network", out: NetworkRow{}, handle: (*Server).showNetwork},
+		{method: "GET", pattern: "/v1/leases", access: forRead, summary: "Who has which address", query: []param{pNetwork}, out: []LeaseRow{}, handle: (*Server).listLeases},
+
+		{method: "GET", pattern: "/v1/images", access: forRead, summary: "All image names", out: []ImageRow{}, handle: (*Server).listImages},
+		{method: "DELETE", pattern: "/v1/images/{name}", access: forWrite, summary: "Remove a name that no jail uses", out: Applied{}, handle: (*Server).removeImage},
+		{method: "GET", pattern: "/v1/builds", access: forRead, summary: "All image keys that exist somewhere", out: []BuildRow{}, handle: (*Server).listBuilds},
+		{
+			method: "POST", pattern: "/v1/images/build", access: forWrite, summary: "Build an image: multipart form of image (JSON) and context (tar); NDJSON of progress, then the result or an error",
+			query: []param{{"tag", "boolean", "also give the image its name"}}, out: BuildLine{}, limit: maxContext, stream: true, media: ndjson, handle: (*Server).buildImage,
+		},
+
+		{method: "GET", pattern: "/v1/dns/records", access: forRead, summary: "All records that are served", query: []param{pNetwork}, out: []RecordRow{}, handle: (*Server).listRecords},
+		{method: "GET", pattern: "/v1/dns/query", access: forRead, summary: "Ask this host's DNS server", query: []param{{"name", "string", "to look up"}, {"type", "string", "A (default), AAAA, PTR, SRV, ..."}}, out: DNSAnswer{}, handle: (*Server).queryDNS},
+		{method: "GET", pattern: "/v1/certs", access: forRead, summary: "All certificates", out: []CertRow{}, handle: (*Server).listCerts},
+		{method: "GET", pattern: "/v1/certs/{jail}", access: forRead, summary: "One jail's certificate with its PEM", out: CertRow{}, handle: (*Server).showCert},
+		{method: "GET", pattern: "/v1/services", access: forRead, summary: "Services and their members", query: []param{pNetwork}, out: []ServiceRow{}, handle: (*Server).listServices},
+		{method: "GET", pattern: "/v1/sd/prometheus", access: forRead, summary: "Services as scrape targets, for Prometheus' http_sd_configs", out: []ScrapeGroup{}, handle: (*Server).scrapeTargets},
+
+		{method: "GET", pattern: "/v1/hosts", access: forRead, summary: "All hosts", out: []HostRow{}, handle: (*Server).listHosts},
+		{method: "GET", pattern: "/v1/hosts/{name}", access: forRead, summary: "One host, by name or id", out: HostRow{}, handle: (*Server).showHost},
+		{
+			method: "GET", pattern: "/v1/events", access: forRead, stream: true, media: ndjson, out: Event{},
+			summary: "What happened: NDJSON, or SSE when Accept asks for text/event-stream",
+			query: []param{
+				{"since", "string", "INDEX or INDEX.N of the last event that is known; Last-Event-ID does the same"},
+				{"follow", "boolean", "go on as things happen"},
+				{"object", "string", "only of this object, as \"jail web-1\""},
+				{"kind", "string", "only of this kind, as jail_placed"},
+				{"data", "boolean", "with the event's own fields"},
+			},
+			handle: (*Server).events,
+		},
+		{method: "GET", pattern: "/v1/history", access: forRead, summary: "What happened to an object", query: []param{{"object", "string", "as \"jail web-1\"; all if not given"}, {"limit", "integer", "newest so many, default 1000, at most 10000"}}, out: []Event{}, handle: (*Server).history},
+		{method: "GET", pattern: "/v1/why", access: forRead, summary: "Why it is so", query: []param{{"object", "string", "as \"jail web-1\""}}, out: Why{}, handle: (*Server).why},
+	}
+}
