@@ -134,11 +134,11 @@ func ValidContextPath(s string) error {
 
 var (
 	imageName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$`)
-	baseName  = regexp.MustCompile(`^[A-Za-z0-9/][A-Za-z0-9:/._@+~=%?&-]{0,1023}$`)
+	baseName  = regexp.MustCompile(`^[A-Za-z0-9/][A-Za-z0-9:/._@+~=%?&-]*$`)
 	envName   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 	userName  = regexp.MustCompile(`^([a-z_][a-z0-9_-]{0,31}|[0-9]{1,9}(:[0-9]{1,9})?)$`)
 	labelKey  = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_./-]{0,61}[A-Za-z0-9])?$`)
-	cpuSet    = regexp.MustCompile(`^[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?){0,255}$`)
+	cpuSet    = regexp.MustCompile(`^[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*$`)
 	digestKey = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 )
 
@@ -153,7 +153,7 @@ func ValidImageName(s string) error {
 // ValidBase says whether s can stand after BASE: debian:bookworm, host:/, a
 // URL, a path or an image's name, without anything that a shell would see.
 func ValidBase(s string) error {
-	if !baseName.MatchString(s) {
+	if len(s) > MaxPathBytes || !baseName.MatchString(s) {
 		return fmt.Errorf("the base %q is not a URL, a path, an image's name or SYSTEM:RELEASE", clip(s))
 	}
 	for part := range strings.SplitSeq(s, "/") {

@@ -135,7 +135,7 @@ func (c *checker) checkDepends() {
 	next := func(g string) []string { return c.groups[g].Depends }
 	if cycle := findCycle(names, next); cycle != nil {
 		c.bad("jail/"+cycle[0]+"/depends_on", "one of them must be able to start without the next",
-			"depends_on goes in a circle: %s", strings.Join(cycle, " -> "))
+			"depends_on goes in a circle: %s", joinArrows(cycle))
 	}
 }
 

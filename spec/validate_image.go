@@ -103,51 +103,6 @@ func (c *checker) checkImageCycle() {
 	}
 	if cycle := findCycle(names, next); cycle != nil {
 		c.bad("image/"+cycle[0]+"/base", "one of them needs another base",
-			"the images are based on each other in a circle: %s", strings.Join(cycle, " -> "))
+			"the images are based on each other in a circle: %s", joinArrows(cycle))
 	}
-}
-
-// findCycle returns a path that ends where it begins, or nil. It does not
-// recurse: a chain may be as long as the wish.
-func findCycle(names []string, next func(string) []string) []string {
-	const (
-		open = 1
-		done = 2
-	)
-	state := make(map[string]int, len(names))
-	type frame struct {
-		name string
-		todo []string
-	}
-	for _, root := range names {
-		if state[root] != 0 {
-			continue
-		}
-		state[root] = open
-		stack := []frame{{root, next(root)}}
-		for len(stack) > 0 {
-			top := &stack[len(stack)-1]
-			if len(top.todo) == 0 {
-				state[top.name] = done
-				stack = stack[:len(stack)-1]
-				continue
-			}
-			n := top.todo[0]
-			top.todo = top.todo[1:]
-			switch state[n] {
-			case 0:
-				state[n] = open
-				stack = append(stack, frame{n, next(n)})
-			case open:
-				var cycle []string
-				for _, f := range stack {
-					if f.name == n || len(cycle) > 0 {
-						cycle = append(cycle, f.name)
-					}
-				}
-				return append(cycle, n)
-			}
-		}
-	}
-	return nil
 }
