@@ -11,6 +11,7 @@ type Config struct {
 	Dir    string       // data directory of its own, absolute; made (0711) when missing
 	Mirror string       // of debian:SUITE bases; "" is the host's own apt source, else Debian's
 	Runner run.Runner   // starts debootstrap
+	Hide   []string     // directories that a "host:/" base must not show, besides Dir: the daemon's keys and log
 	Log    *slog.Logger // nil discards
 	Limits Limits       // of tarballs; zero fields get DefaultLimits
 }

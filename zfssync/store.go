@@ -35,6 +35,8 @@ type Store interface {
 	// Base makes the lowest layer key from ref: "debian:SUITE", "host:/", a directory or a tarball. Nothing happens
 	// when the layer exists. progress may be nil.
 	Base(ctx context.Context, ref, key string, progress Progress) error
+	// Hold keeps layers from being removed until release is called: a build holds while it goes from step to step.
+	Hold() (release func())
 	// BeginStep mounts a writable root above layer parent, to become layer key. The caller must Commit or Abort.
 	BeginStep(ctx context.Context, parent, key string, ids IDMap) (Build, error)
 

@@ -1,0 +1,212 @@
+package zfssync
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"time"
+)
+
+// xattrPrefix is how tar (PAX) names an extended attribute.
+const xattrPrefix = "SCHILY.xattr."
+
+// extractTar unpacks a root file system into the empty directory dst, with owners, modes, times and file capabilities.
+//
+// Refused, with an error: members and hard links that lead out of the archive, links that climb above its root, more
+// than limits. Left out, and told to progress: device nodes, fifos, attributes of overlayfs itself; a jail's /dev is
+// made at its start.
+func extractTar(ctx context.Context, r io.Reader, dst string, limits Limits, progress Progress) error {
+	root, err := os.OpenRoot(dst)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	x := &extractor{root: root, progress: progress, count: tally{limits: limits}}
+	tr := tar.NewReader(r)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("read archive: %w", err)
+		}
+		if err := x.count.add(h.Size); err != nil {
+			return err
+		}
+		if err := x.member(h, tr); err != nil {
+			return fmt.Errorf("archive member %q: %w", h.Name, err)
+		}
+	}
+	if x.count.entries == 0 {
+		return errors.New("the archive is empty")
+	}
+	return x.finish()
+}
+
+type extractor struct {
+	root     *os.Root
+	progress Progress
+	count    tally
+	skipped  int
+	dirs     []dirTime // set at the end, because filling a directory changes its time
+}
+
+type dirTime struct {
+	name string
+	at   time.Time
+}
+
+func (x *extractor) member(h *tar.Header, content io.Reader) error {
+	name := path.Clean(strings.TrimPrefix(h.Name, "./"))
+	if !fs.ValidPath(name) {
+		return errors.New("it leads out of the archive: refused")
+	}
+	if h.Uid < 0 || h.Gid < 0 || int64(h.Uid) > 1<<32-2 || int64(h.Gid) > 1<<32-2 {
+		return fmt.Errorf("owner %d:%d is out of range", h.Uid, h.Gid)
+	}
+	switch h.Typeflag {
+	case tar.TypeDir, tar.TypeReg, tar.TypeSymlink, tar.TypeLink:
+	case tar.TypeXGlobalHeader:
+		return nil
+	default:
+		x.skip(h)
+		return nil
+	}
+	at, err := resolveParent(x.root, name)
+	if err != nil {
+		return err
+	}
+	if err := x.root.MkdirAll(path.Dir(at), 0o755); err != nil {
+		return err
+	}
+	if h.Typeflag == tar.TypeDir {
+		return x.dir(h, at)
+	}
+	if info, err := x.root.Lstat(at); err == nil {
+		if info.IsDir() {
+			return errors.New("it stands where a directory is")
+		}
+		if err := x.root.Remove(at); err != nil {
+			return err
+		}
+	}
+	switch h.Typeflag {
+	case tar.TypeSymlink:
+		if climbs(name, h.Linkname) {
+			return fmt.Errorf("link to %q climbs out of the archive: refused", h.Linkname)
+		}
+		if err := x.root.Symlink(h.Linkname, at); err != nil {
+			return err
+		}
+		return x.root.Lchown(at, h.Uid, h.Gid)
+	case tar.TypeLink:
+		return x.hardLink(h, at)
+	}
+	return x.file(h, at, content)
+}
+
+// skip leaves a member out, and says so: the first ones by name.
+func (x *extractor) skip(h *tar.Header) {
+	if x.skipped++; x.skipped <= 20 {
+		x.progress(fmt.Sprintf("left out %s: device nodes and fifos are not taken", h.Name))
+	}
+}
+
+func (x *extractor) dir(h *tar.Header, at string) error {
+	if err := x.root.Mkdir(at, 0o755); err != nil {
+		info, serr := x.root.Lstat(at)
+		if !errors.Is(err, fs.ErrExist) || serr != nil || !info.IsDir() {
+			return err
+		}
+	}
+	x.dirs = append(x.dirs, dirTime{at, h.ModTime})
+	if err := x.root.Lchown(at, h.Uid, h.Gid); err != nil {
+		return err
+	}
+	return x.root.Chmod(at, h.FileInfo().Mode())
+}
+
+func (x *extractor) hardLink(h *tar.Header, at string) error {
+	old := path.Clean(strings.TrimPrefix(h.Linkname, "./"))
+	if !fs.ValidPath(old) {
+		return fmt.Errorf("hard link to %q leads out of the archive: refused", h.Linkname)
+	}
+	from, err := resolveParent(x.root, old)
+	if err != nil {
+		return err
+	}
+	return x.root.Link(from, at)
+}
+
+func (x *extractor) file(h *tar.Header, at string, content io.Reader) error {
+	f, err := x.root.OpenFile(at, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(f, content)
+	if err == nil && n != h.Size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err == nil {
+		err = f.Chown(h.Uid, h.Gid)
+	}
+	if err == nil {
+		err = f.Chmod(h.FileInfo().Mode()) // after chown, which clears setuid
+	}
+	for k, v := range h.PAXRecords {
+		// Of all attributes only these are wanted: trusted.overlay.* would be orders to the kernel.
+		if a, ok := strings.CutPrefix(k, xattrPrefix); ok && err == nil && (a == "security.capability" || strings.HasPrefix(a, "user.")) {
+			err = setXattr(f, a, v)
+		}
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return x.root.Chtimes(at, h.ModTime, h.ModTime)
+}
+
+func (x *extractor) finish() error {
+	for _, d := range x.dirs {
+		if err := x.root.Chtimes(d.name, d.at, d.at); err != nil {
+			return fmt.Errorf("set time of %s: %w", d.name, err)
+		}
+	}
+	if x.skipped > 0 {
+		x.progress(fmt.Sprintf("left out %d device nodes and fifos", x.skipped))
+	}
+	return nil
+}
+
+// climbs reports whether a relative link target, read as text, leaves the root.
+func climbs(name, target string) bool {
+	if strings.HasPrefix(target, "/") {
+		return false // begins at the jail's root
+	}
+	depth := len(split(path.Dir(name)))
+	if path.Dir(name) == "." {
+		depth = 0
+	}
+	for _, part := range split(target) {
+		switch part {
+		case ".":
+		case "..":
+			depth--
+		default:
+			depth++
+		}
+		if depth < 0 {
+			return true
+		}
+	}
+	return false
+}
