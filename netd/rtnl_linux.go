@@ -1,0 +1,299 @@
+package netd
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// conn is one netlink socket in one network namespace. Unlike the library it sends several requests in one sendmsg(2):
+// the kernel works through all of them before the call returns, so a SIGKILL never falls between two of a batch, and
+// a batch costs one wait instead of one for each request.
+type conn struct {
+	fd   int
+	seq  uint32
+	buf  []byte
+	data []byte // body of the last message that was no acknowledgement
+}
+
+// replyTimeout bounds one answer of the kernel; the rtnl lock may be held for long by others.
+const replyTimeoutSeconds = 20
+
+// dial opens a socket in the network namespace of the calling thread.
+func dial(protocol int) (*conn, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
+	if err != nil {
+		return nil, fmt.Errorf("open netlink socket: %w", err)
+	}
+	tv := unix.Timeval{Sec: replyTimeoutSeconds}
+	err = errors.Join(
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv),
+		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1), // a sentence beside the errno
+		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1), // not the whole request in return
+		unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}),
+	)
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("set up netlink socket: %w", err)
+	}
+	return &conn{fd: fd, buf: make([]byte, 32<<10)}, nil
+}
+
+func (c *conn) close() { _ = unix.Close(c.fd) }
+
+// do sends reqs at once and returns one result per request. All of them are tried, whatever becomes of the others.
+func (c *conn) do(reqs ...*nl.NetlinkRequest) ([]error, error) {
+	for _, r := range reqs {
+		r.Flags |= unix.NLM_F_ACK
+	}
+	return c.exchange(reqs)
+}
+
+// transaction sends an nfnetlink batch, first and last of reqs being its begin and end: all happens, or nothing.
+func (c *conn) transaction(reqs []*nl.NetlinkRequest) error {
+	for _, r := range reqs[1 : len(reqs)-1] {
+		r.Flags |= unix.NLM_F_ACK
+	}
+	errs, err := c.exchange(reqs)
+	if err != nil {
+		return err
+	}
+	return errors.Join(errs...)
+}
+
+// exchange sends reqs and waits for the answer to each that wants one, or for an error to one that does not.
+func (c *conn) exchange(reqs []*nl.NetlinkRequest) ([]error, error) {
+	first, left := c.seq+1, 0
+	var out []byte
+	for _, r := range reqs {
+		c.seq++
+		r.Seq = c.seq
+		if r.Flags |= unix.NLM_F_REQUEST; r.Flags&unix.NLM_F_ACK != 0 {
+			left++
+		}
+		out = append(out, r.Serialize()...)
+	}
+	if err := unix.Sendto(c.fd, out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return nil, fmt.Errorf("send to netlink: %w", err)
+	}
+	errs := make([]error, len(reqs))
+	for left > 0 {
+		n, _, err := unix.Recvfrom(c.fd, c.buf, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("receive from netlink: %w", err)
+		}
+		for b := c.buf[:n]; len(b) >= unix.SizeofNlMsghdr; {
+			size := binary.NativeEndian.Uint32(b)
+			if int(size) < unix.SizeofNlMsghdr || int(size) > len(b) {
+				return nil, fmt.Errorf("receive from netlink: message of %d bytes in %d", size, len(b))
+			}
+			kind, flags, seq := binary.NativeEndian.Uint16(b[4:]), binary.NativeEndian.Uint16(b[6:]), binary.NativeEndian.Uint32(b[8:])
+			if kind != unix.NLMSG_ERROR {
+				c.data = append([]byte(nil), b[unix.SizeofNlMsghdr:size]...)
+			}
+			if i := int(seq - first); kind == unix.NLMSG_ERROR && i >= 0 && i < len(errs) {
+				errs[i] = ackError(b[unix.SizeofNlMsghdr:size], flags)
+				if left--; reqs[i].Flags&unix.NLM_F_ACK == 0 {
+					return errs, nil // the batch as a whole was refused
+				}
+			}
+			b = b[min(len(b), int(size+3)&^3):]
+		}
+	}
+	return errs, nil
+}
+
+// must is do for requests that must all succeed.
+func (c *conn) must(reqs ...*nl.NetlinkRequest) error {
+	errs, err := c.do(reqs...)
+	if err != nil {
+		return err
+	}
+	return errors.Join(errs...)
+}
+
+// ackError reads struct nlmsgerr and its extended attributes (netlink(7)).
+func ackError(b []byte, flags uint16) error {
+	if len(b) < 4 {
+		return errors.New("short answer from netlink")
+	}
+	code := int32(binary.NativeEndian.Uint32(b)) //nolint:gosec // the kernel's int
+	if code == 0 {
+		return nil
+	}
+	err := error(unix.Errno(-code))
+	const echo = 4 + unix.SizeofNlMsghdr // CAP_ACK: only the request's header is echoed
+	if flags&unix.NLM_F_ACK_TLVS != 0 && len(b) > echo {
+		if attrs, e := nl.ParseRouteAttr(b[echo:]); e == nil {
+			for _, a := range attrs {
+				if a.Attr.Type == nl.NLMSGERR_ATTR_MSG {
+					err = fmt.Errorf("%w (%s)", err, unix.ByteSliceToString(a.Value))
+				}
+			}
+		}
+	}
+	return err
+}
+
+// conns keeps idle sockets of the host's namespace.
+type conns struct {
+	open func() (*conn, error)
+	mu   sync.Mutex
+	idle []*conn // guarded by mu
+}
+
+// with runs fn with a socket of its own. After an error of the socket itself the socket is not used again.
+func (p *conns) with(fn func(*conn) error) error {
+	p.mu.Lock()
+	var c *conn
+	if n := len(p.idle); n > 0 {
+		c, p.idle = p.idle[n-1], p.idle[:n-1]
+	}
+	p.mu.Unlock()
+	if c == nil {
+		var err error
+		if c, err = p.open(); err != nil {
+			return err
+		}
+	}
+	err := fn(c)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) >= 16 || err != nil {
+		c.close()
+		return err
+	}
+	p.idle = append(p.idle, c)
+	return nil
+}
+
+func (p *conns) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.idle {
+		c.close()
+	}
+	p.idle = nil
+}
+
+// vethWish is a pair of interfaces; the peer is made inside another namespace straight away.
+type vethWish struct {
+	name      string
+	mac       MAC // zero: the kernel's choice
+	peer      string
+	peerMAC   MAC
+	peerIndex int // interface index inside the namespace; 0: the kernel's choice
+	peerNS    int // descriptor
+	mtu       int
+}
+
+func newVeth(w vethWish) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(w.name)))
+	req.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(w.mtu)))) //nolint:gosec // 1280..65535
+	if w.mac != (MAC{}) {
+		req.AddData(nl.NewRtAttr(unix.IFLA_ADDRESS, w.mac[:]))
+	}
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
+	peer := info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.VETH_INFO_PEER, nil)
+	nl.NewIfInfomsgChild(peer, unix.AF_UNSPEC).Index = int32(w.peerIndex) //nolint:gosec // ours, small
+	peer.AddRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(w.peer))
+	peer.AddRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(w.mtu))) //nolint:gosec // 1280..65535
+	peer.AddRtAttr(unix.IFLA_ADDRESS, w.peerMAC[:])
+	peer.AddRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(w.peerNS))) //nolint:gosec // a descriptor
+	req.AddData(info)
+	return req
+}
+
+// setLink brings the named link up, marks it and, if master is not 0, makes it a port of that bridge. The link gets
+// no IPv6 address of its own.
+func setLink(name string, m mark, master int) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, 0)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Flags, msg.Change = unix.IFF_UP, unix.IFF_UP
+	req.AddData(msg)
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(m.String())))
+	if master != 0 {
+		req.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(master)))) //nolint:gosec // an interface index
+	}
+	const genNone = 1 // IN6_ADDR_GEN_MODE_NONE
+	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
+	spec.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(unix.IFLA_INET6_ADDR_GEN_MODE, nl.Uint8Attr(genNone))
+	req.AddData(spec)
+	return req
+}
+
+func linkUp(index int) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, 0)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index, msg.Flags, msg.Change = int32(index), unix.IFF_UP, unix.IFF_UP //nolint:gosec // an interface index
+	req.AddData(msg)
+	return req
+}
+
+// renameLink renames a link and replaces its mark.
+func renameLink(index int, to string, m mark) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, 0)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(index) //nolint:gosec // an interface index
+	req.AddData(msg)
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(to)))
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(m.String())))
+	return req
+}
+
+// addAddr gives a link an address. IPv6 skips duplicate address detection: addresses are given out once by the cluster.
+func addAddr(index int, p netip.Prefix) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
+	msg := nl.NewIfAddrmsg(family(p.Addr()))
+	msg.Index, msg.Prefixlen = uint32(index), uint8(p.Bits()) //nolint:gosec // an interface index and 0..128
+	if p.Addr().Is6() {
+		msg.Flags = unix.IFA_F_NODAD
+	}
+	req.AddData(msg)
+	req.AddData(nl.NewRtAttr(unix.IFA_LOCAL, p.Addr().AsSlice()))
+	req.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, p.Addr().AsSlice()))
+	return req
+}
+
+// addRoute sends dst to via on a link; onlink says that via is a neighbour though no address of the link covers it.
+func addRoute(index int, dst netip.Prefix, via netip.Addr, onlink bool) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
+	msg := nl.NewRtMsg()
+	msg.Family, msg.Dst_len = uint8(family(via)), uint8(dst.Bits()) //nolint:gosec // AF_*, 0..128
+	msg.Protocol = unix.RTPROT_STATIC
+	if onlink {
+		msg.Flags = unix.RTNH_F_ONLINK
+	}
+	req.AddData(msg)
+	if dst.Bits() > 0 {
+		req.AddData(nl.NewRtAttr(unix.RTA_DST, dst.Addr().AsSlice()))
+	}
+	req.AddData(nl.NewRtAttr(unix.RTA_GATEWAY, via.AsSlice()))
+	req.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(index)))) //nolint:gosec // an interface index
+	return req
+}
+
+func family(a netip.Addr) int {
+	if a.Is6() {
+		return unix.AF_INET6
+	}
+	return unix.AF_INET
+}
+
+// Everywhere.
+var (
+	default4 = netip.MustParsePrefix("0.0.0.0/0")
+	default6 = netip.MustParsePrefix("::/0")
+)

@@ -1,0 +1,235 @@
+package netd
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// The functions here write the text that nft(8) reads: pure, so that every rule is reviewed in testdata. Each text first
+// deletes our table and then makes it whole, which nft does as one transaction: packets meet the old rules or the new
+// ones. All names in it are ours (hex ids, fixed words) or checked by Network.check; nothing a user wrote gets here.
+
+// uplink is the pair of addresses between a router and the host.
+type uplink struct {
+	Host, Router   netip.Addr // neighbours in a /31
+	Host6, Router6 netip.Addr // neighbours in a /127
+}
+
+// plannedNetwork is a Network with what this host chose for it.
+type plannedNetwork struct {
+	Network
+	Uplink  uplink
+	Publish []Publish // without those whose port is taken on the host
+	Peers   []peer    // networks of this host to which its router has a link
+}
+
+// peer is another network from the view of one router.
+type peer struct {
+	ID              string
+	Subnet, Subnet6 netip.Prefix
+	Gateway         netip.Addr
+	Gateway6        netip.Addr
+	In              bool // its jails may connect to ours
+	Out             bool // our jails may connect to its
+}
+
+func (n plannedNetwork) v6() bool { return n.Subnet6.IsValid() }
+
+// quoted writes names as the elements of a set.
+func quoted(names []string) string { return `"` + strings.Join(names, `", "`) + `"` }
+
+// set writes a set; nft has no text for "elements = { }".
+func set(b *strings.Builder, name, typ string, elements []string) {
+	fmt.Fprintf(b, "\tset %s {\n\t\ttype %s\n", name, typ)
+	if len(elements) > 0 {
+		fmt.Fprintf(b, "\t\telements = { %s }\n", strings.Join(elements, ", "))
+	}
+	b.WriteString("\t}\n")
+}
+
+func chain(b *strings.Builder, head string, rules ...string) {
+	name, hook, base := strings.Cut(head, ": ")
+	fmt.Fprintf(b, "\tchain %s {\n", name)
+	if base {
+		fmt.Fprintf(b, "\t\ttype %s; policy accept;\n", hook)
+	}
+	for _, r := range rules {
+		if r != "" {
+			fmt.Fprintf(b, "\t\t%s\n", r)
+		}
+	}
+	b.WriteString("\t}\n")
+}
+
+func beginTable(b *strings.Builder, family, name string) {
+	fmt.Fprintf(b, "table %s %s {\n}\ndelete table %s %s\ntable %s %s {\n", family, name, family, name, family, name)
+}
+
+// dropTables is the text that removes both tables of an instance, there or not.
+func dropTables(table string) string {
+	var b strings.Builder
+	for _, family := range []string{"inet", "bridge"} {
+		fmt.Fprintf(&b, "table %s %s {\n}\ndelete table %s %s\n", family, table, family, table)
+	}
+	return b.String()
+}
+
+// hostRules writes the inet table of the host: no path between networks, masquerade for uplinks, published ports to
+// their router. fenced are the interfaces between which nothing was forwarded before we turned forwarding on.
+func hostRules(table string, nets []plannedNetwork, fenced []string) string {
+	var b strings.Builder
+	beginTable(&b, "inet", table)
+	var bridges, uplinks, nat, inside []string
+	var in, out []string
+	for _, n := range nets {
+		br, up := bridgeName(n.ID), uplinkName(n.ID)
+		bridges, uplinks = append(bridges, `"`+br+`"`), append(uplinks, `"`+up+`"`)
+		inside = append(inside, fmt.Sprintf(`"%s" . "%s"`, br, br))
+		if n.NAT {
+			nat = append(nat, fmt.Sprintf(`"%s" . %s`, up, n.Uplink.Router))
+		}
+		for _, p := range n.Publish {
+			if len(p.Members) > 0 {
+				r := fmt.Sprintf("%s dport %d dnat ip to %s:%d", p.Proto, p.HostPort, n.Uplink.Router, p.HostPort)
+				in = append(in, "fib daddr type local "+r)
+				out = append(out, "fib daddr type local "+r)
+			}
+		}
+	}
+	var nat6 []string
+	for _, n := range nets {
+		if n.NAT && n.v6() {
+			nat6 = append(nat6, fmt.Sprintf(`"%s" . %s`, uplinkName(n.ID), n.Uplink.Router6))
+		}
+	}
+	set(&b, "bridges", "ifname", bridges)
+	set(&b, "uplinks", "ifname", uplinks)
+	set(&b, "inside", "ifname . ifname", inside)
+	set(&b, "nat", "ifname . ipv4_addr", nat)
+	set(&b, "nat6", "ifname . ipv6_addr", nat6)
+
+	// route_localnet is on for uplinks (published ports on 127.0.0.1): a router must not reach the host's loopback by it.
+	chain(&b, "guard: filter hook prerouting priority raw", "iifname @uplinks ip daddr 127.0.0.0/8 drop")
+	chain(&b, "publish: nat hook prerouting priority dstnat",
+		append([]string{"iifname @bridges return", "iifname @uplinks return"}, in...)...)
+	chain(&b, "publish_local: nat hook output priority -100", out...)
+	chain(&b, "masquerade_out: nat hook postrouting priority srcnat", postrouting(nets)...)
+	chain(&b, "forward_all: filter hook forward priority filter - 10",
+		"iifname . oifname @inside accept", // only when br_netfilter shows us bridged frames
+		"iifname @bridges reject with icmpx admin-prohibited",
+		"oifname @bridges reject with icmpx admin-prohibited",
+		"iifname @uplinks jump from_router",
+		"oifname @uplinks jump to_router",
+		fence(fenced))
+	chain(&b, "from_router",
+		`oifname "`+prefixUplink+`*" reject with icmpx admin-prohibited`,
+		`oifname "`+prefixBridge+`*" reject with icmpx admin-prohibited`,
+		"ct state established,related accept",
+		"iifname . ip saddr @nat accept",
+		"iifname . ip6 saddr @nat6 accept",
+		"reject with icmpx admin-prohibited")
+	chain(&b, "to_router", "ct state established,related accept", "ct status dnat accept", "drop")
+	chain(&b, "to_host: filter hook input priority filter - 10",
+		"iifname @bridges ct state established,related accept",
+		"iifname @bridges icmp type echo-request accept",
+		"iifname @bridges icmpv6 type { echo-request, nd-neighbor-solicit, nd-neighbor-advert } accept",
+		"iifname @bridges reject with icmpx admin-prohibited",
+		"iifname @uplinks ct state established,related accept",
+		"iifname @uplinks icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept",
+		"iifname @uplinks iifname . ip saddr @nat accept",
+		"iifname @uplinks iifname . ip6 saddr @nat6 accept",
+		"iifname @uplinks reject with icmpx admin-prohibited")
+	b.WriteString("}\n")
+	return b.String()
+}
+
+func postrouting(nets []plannedNetwork) []string {
+	rules := []string{
+		"oifname @uplinks ip saddr 127.0.0.0/8 masquerade", // the host asks a published port on its loopback
+	}
+	for _, n := range nets {
+		if n.NAT {
+			rules = append(rules, fmt.Sprintf(`ip saddr %s oifname != "%s" masquerade`, n.Uplink.Router, uplinkName(n.ID)))
+			if n.v6() {
+				rules = append(rules, fmt.Sprintf(`ip6 saddr %s oifname != "%s" masquerade`, n.Uplink.Router6, uplinkName(n.ID)))
+			}
+		}
+	}
+	return rules
+}
+
+func fence(links []string) string {
+	if len(links) < 2 {
+		return ""
+	}
+	slices.Sort(links)
+	return fmt.Sprintf("iifname { %s } oifname { %s } drop", quoted(links), quoted(links))
+}
+
+// routerRules writes the table of one router, in its own namespace.
+func routerRules(table string, n plannedNetwork) string {
+	var b strings.Builder
+	beginTable(&b, "inet", table)
+	var dnat, forward []string
+	for _, p := range n.Publish {
+		if t := target(p); t != "" {
+			dnat = append(dnat, fmt.Sprintf(`iifname "%s" ip daddr %s %s dport %d dnat ip to %s`, nicUplink, n.Uplink.Router, p.Proto, p.HostPort, t))
+		}
+	}
+	for _, p := range n.Peers {
+		nic := peerName(p.ID)
+		if p.In {
+			forward = append(forward, fmt.Sprintf(`iifname "%s" oifname "%s" ip saddr %s accept`, nic, nicLAN, p.Subnet))
+			if p.Subnet6.IsValid() {
+				forward = append(forward, fmt.Sprintf(`iifname "%s" oifname "%s" ip6 saddr %s accept`, nic, nicLAN, p.Subnet6))
+			}
+		}
+		if p.Out {
+			forward = append(forward, fmt.Sprintf(`iifname "%s" oifname "%s" accept`, nicLAN, nic))
+		}
+	}
+	if n.NAT {
+		forward = append(forward, fmt.Sprintf(`iifname "%s" oifname "%s" accept`, nicLAN, nicUplink))
+	}
+	var snat []string
+	if n.NAT {
+		snat = append(snat, fmt.Sprintf(`oifname "%s" ip saddr %s snat ip to %s`, nicUplink, n.Subnet, n.Uplink.Router))
+		if n.v6() {
+			snat = append(snat, fmt.Sprintf(`oifname "%s" ip6 saddr %s snat ip6 to %s`, nicUplink, n.Subnet6, n.Uplink.Router6))
+		}
+	}
+	chain(&b, "publish: nat hook prerouting priority dstnat", dnat...)
+	chain(&b, "nat_out: nat hook postrouting priority srcnat", snat...)
+	rules := append([]string{
+		fmt.Sprintf(`oifname "%s" tcp flags syn tcp option maxseg size set rt mtu`, nicUplink),
+		"ct state established,related accept",
+		fmt.Sprintf(`iifname "%s" ct status dnat accept`, nicUplink),
+	}, forward...)
+	chain(&b, "between: filter hook forward priority filter", append(rules, "reject with icmpx admin-prohibited")...)
+	chain(&b, "to_router: filter hook input priority filter",
+		`iifname "lo" accept`,
+		"ct state established,related accept",
+		fmt.Sprintf(`iifname "%s" accept`, nicLAN),
+		"icmp type echo-request accept",
+		"icmpv6 type { echo-request, nd-neighbor-solicit, nd-neighbor-advert } accept",
+		"drop")
+	b.WriteString("}\n")
+	return b.String()
+}
+
+// target writes where a published port goes: to its members in turn, one member per new connection.
+func target(p Publish) string {
+	switch len(p.Members) {
+	case 0:
+		return ""
+	case 1:
+		return p.Members[0].String()
+	}
+	var m []string
+	for i, a := range p.Members {
+		m = append(m, fmt.Sprintf("%d : %s . %d", i, a.Addr(), a.Port()))
+	}
+	return fmt.Sprintf("numgen inc mod %d map { %s }", len(p.Members), strings.Join(m, ", "))
+}
