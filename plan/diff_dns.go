@@ -1,0 +1,159 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+)
+
+// answers is what one DNS name says, in one State.
+type answers struct {
+	types map[string]bool
+	keys  []string // of records, sorted: what makes two answers differ
+	hosts map[fsm.JailName]bool
+	port  uint16
+	addrs []string
+	svc   string
+}
+
+// dns adds one step for each name whose answer differs because of a jail that
+// the wish touches. A PTR belongs to the name that it points to.
+func (d *diff) dns() {
+	old, now := namesOf(d.before), namesOf(d.after)
+	changed := map[string]bool{}
+	d.mark(changed, d.before, d.after)
+	d.mark(changed, d.after, d.before)
+	names := make([]string, 0, len(changed))
+	for n := range changed {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	for _, n := range names {
+		o, w := old[n], now[n]
+		switch {
+		case o == nil:
+			d.add(Step{Action: Create, Kind: KindDNS, Name: n, Reason: w.reason(), Detail: w.text()})
+		case w == nil:
+			d.add(Step{Action: Destroy, Kind: KindDNS, Name: n, Reason: "nobody answers to it any more", Detail: o.text()})
+		default:
+			d.add(Step{Action: Change, Kind: KindDNS, Name: n, Reason: w.reason(), Detail: w.text(), Changes: o.changes(w)})
+		}
+	}
+}
+
+// mark notes the names of records of touched jails that are in a and not,
+// or not so, in b.
+func (d *diff) mark(changed map[string]bool, a, b *fsm.State) {
+	if a.Records.Same(b.Records) {
+		return
+	}
+	for key, r := range a.Records.All {
+		if !d.touched[string(r.Jail)] {
+			continue
+		}
+		if other, ok := b.Records.Get(key); !ok || *other != *r {
+			changed[ownerName(r)] = true
+		}
+	}
+}
+
+func ownerName(r *fsm.Record) string {
+	if r.Type == "PTR" {
+		return r.Target
+	}
+	return r.Name
+}
+
+func namesOf(s *fsm.State) map[string]*answers {
+	all := map[string]*answers{}
+	for key, r := range s.Records.All {
+		n := ownerName(r)
+		a := all[n]
+		if a == nil {
+			a = &answers{types: map[string]bool{}, hosts: map[fsm.JailName]bool{}}
+			all[n] = a
+		}
+		a.types[r.Type] = true
+		a.keys = append(a.keys, key)
+		a.hosts[r.Jail] = true
+		if r.Service != "" {
+			a.svc = r.Service
+		}
+		if r.Type == "SRV" {
+			a.port = r.Port
+		}
+		if r.Addr.IsValid() {
+			a.addrs = append(a.addrs, r.Addr.String())
+		}
+	}
+	return all
+}
+
+func (a *answers) reason() string {
+	if a.svc != "" {
+		return "healthy members of service " + a.svc
+	}
+	for j := range a.hosts { // a host name has one owner
+		return "address of jail " + string(j)
+	}
+	return ""
+}
+
+// text is "A PTR", or "SRV :8080, 3 members".
+func (a *answers) text() string {
+	var types []string
+	for _, t := range []string{"A", "AAAA", "PTR", "SRV"} {
+		if a.types[t] {
+			types = append(types, t)
+		}
+	}
+	s := strings.Join(types, " ")
+	if a.port != 0 {
+		s += fmt.Sprintf(" :%d", a.port)
+	}
+	if a.svc != "" {
+		s += ", " + plural(len(a.hosts), "member")
+	}
+	return s
+}
+
+func (a *answers) changes(b *answers) []string {
+	var c []string
+	if a.svc == "" && b.svc == "" {
+		c = append(c, changed("address", strings.Join(a.addrs, " "), strings.Join(b.addrs, " "))...)
+	}
+	c = append(c, changed("members", fmt.Sprint(len(a.hosts)), fmt.Sprint(len(b.hosts)))...)
+	if a.port != b.port {
+		c = append(c, changed("port", fmt.Sprint(a.port), fmt.Sprint(b.port))...)
+	}
+	if len(c) == 0 {
+		c = append(c, "other records")
+	}
+	return c
+}
+
+// certs adds a step for each certificate that must be made, made anew or goes.
+func (d *diff) certs() {
+	names := make([]string, 0, len(d.touched))
+	for n := range d.touched {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	for _, n := range names {
+		old, had := d.now.Certs.Get(n)
+		now, has := d.after.Certs.Get(n)
+		switch {
+		case has && !had:
+			d.add(Step{Action: Create, Kind: KindCert, Name: n, Reason: "new jail", Names: now.Names})
+		case had && !has:
+			d.add(Step{Action: Destroy, Kind: KindCert, Name: n, Reason: "its jail goes", Names: old.Names})
+		case had && (!slices.Equal(old.Names, now.Names) || !slices.Equal(old.Addrs, now.Addrs) || old.URI != now.URI):
+			st := Step{Action: Change, Kind: KindCert, Name: n, Reason: "its names or addresses differ", Names: now.Names}
+			st.Changes = lists("names", old.Names, now.Names)
+			d.add(st)
+		}
+	}
+}

@@ -1,0 +1,15 @@
+package scheduler
+
+import "github.com/rexcarcer/rexcarcer/fsm"
+
+// A host takes new jails only while it is alive: not when it drains, not when
+// it is lost.
+func hostOK(_ *fleet, _ *need, h *fsm.Host) bool { return h.State == fsm.HostAlive }
+
+func hostWhy(_ *fleet, _ *need, h *fsm.Host) string { return "is " + string(h.State) }
+
+// leaving reports whether m runs on a host that drains.
+func (p *pass) leaving(m *member) bool {
+	h, ok := p.s.Hosts.Get(string(m.run.Host))
+	return ok && h.State == fsm.HostDraining
+}
