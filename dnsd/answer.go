@@ -1,0 +1,282 @@
+package dnsd
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/miekg/dns"
+)
+
+// Bits of the third and fourth byte of a header, RFC 1035 section 4.1.1.
+const (
+	bitQR = 0x80
+	bitAA = 0x04
+	bitTC = 0x02
+	bitRD = 0x01
+
+	bitRA = 0x80
+	bitCD = 0x10
+
+	maskOpcode = 0x78
+	maskRcode  = 0x0f
+)
+
+// Handler answers queries from a Zone. It may be used from many goroutines.
+type Handler struct {
+	zone    atomic.Pointer[Zone]
+	recurse func(netip.Addr) bool
+	metrics *Metrics
+}
+
+// NewHandler answers for an empty zone until SetZone. recurse tells whose
+// queries for foreign names may be forwarded (nil: nobody's). metrics may be
+// nil.
+func NewHandler(recurse func(netip.Addr) bool, metrics *Metrics) *Handler {
+	if recurse == nil {
+		recurse = func(netip.Addr) bool { return false }
+	}
+	if metrics == nil {
+		metrics = NewMetrics(nil)
+	}
+	h := &Handler{recurse: recurse, metrics: metrics}
+	h.zone.Store(NewZone(&Table{}))
+	return h
+}
+
+// SetZone makes z what is answered from, for all queries from now on.
+func (h *Handler) SetZone(z *Zone) {
+	h.zone.Store(z)
+	h.metrics.zone(z)
+}
+
+// Zone is what is answered from now.
+func (h *Handler) Zone() *Zone { return h.zone.Load() }
+
+// Answer makes the reply to query in buf, which is overwritten and grows where
+// its capacity does not suffice. It never blocks. No bytes and forward unset
+// mean that the packet deserves no reply (it is too short, or a reply itself).
+// forward set means that the name is not ours and from may have it resolved.
+func (h *Handler) Answer(buf, query []byte, from netip.AddrPort, udp bool) (reply []byte, forward bool) {
+	return h.answer(buf, query, from, udp, h.metrics.shard(0))
+}
+
+// verdict is what becomes of a query.
+type verdict uint8
+
+const (
+	answered verdict = iota
+	unusual          // the hot path leaves it to slow
+	foreign          // not a name of ours
+)
+
+// answer is Answer, counting in shard. A query that makes us panic is a bug of
+// ours, but must not be a way to stop the service.
+func (h *Handler) answer(buf, query []byte, from netip.AddrPort, udp bool, shard *shard) (reply []byte, forward bool) {
+	defer func() {
+		if recover() != nil {
+			shard.panics.Add(1)
+			reply, forward = failure(buf, query, dns.RcodeServerFailure), false
+		}
+	}()
+	if len(query) < headerLen || query[2]&bitQR != 0 {
+		shard.dropped.Add(1)
+		return nil, false
+	}
+	zone := h.zone.Load()
+	var q question
+	what := answered
+	if q.parse(query) {
+		reply, what = q.reply(zone, buf, query, udp)
+	} else {
+		what = unusual
+	}
+	if what == unusual {
+		reply, what = h.slow(zone, buf, query, udp)
+	}
+	if what == foreign {
+		if h.mayForward(query, from) {
+			return nil, true
+		}
+		reply = failure(buf, query, dns.RcodeRefused)
+	}
+	if len(reply) >= headerLen {
+		if reply[2]&bitRD != 0 && h.recurse(from.Addr().Unmap()) {
+			reply[3] |= bitRA
+		}
+		shard.count(q.typ, reply)
+	}
+	return reply, false
+}
+
+// mayForward: only who wants recursion and may have it.
+func (h *Handler) mayForward(query []byte, from netip.AddrPort) bool {
+	return query[2]&bitRD != 0 && h.recurse(from.Addr().Unmap())
+}
+
+// question is an ordinary query, taken apart.
+type question struct {
+	end  int // of the question section
+	typ  uint16
+	name int               // length of the name in key
+	key  [maxName + 2]byte // lower-case name in wire format, then the type
+	edns bool
+	do   bool   // DNSSEC OK, to be repeated (RFC 3225)
+	size uint16 // that the client takes over UDP
+}
+
+// parse takes an ordinary query apart: opcode QUERY, one question of class IN
+// with a plain name and type, and nothing else but an OPT of version 0 without
+// regard to its options. It is false for all others. query has a header.
+func (q *question) parse(query []byte) bool {
+	const counts = 1 << 48 // one question, no answer, no authority, 0 or 1 additional
+	if query[2]&(maskOpcode|bitTC) != 0 || binary.BigEndian.Uint64(query[4:])&^1 != counts {
+		return false
+	}
+	at, n := headerLen, 0
+	for {
+		if at >= len(query) {
+			return false
+		}
+		label := int(query[at])
+		if label > 63 || at+label >= len(query) || n+label+1 > maxName {
+			return false
+		}
+		q.key[n] = byte(label)
+		for i := 1; i <= label; i++ {
+			q.key[n+i] = lower[query[at+i]]
+		}
+		at += label + 1
+		n += label + 1
+		if label == 0 {
+			break
+		}
+	}
+	if at+4 > len(query) || query[at+2] != 0 || query[at+3] != dns.ClassINET {
+		return false
+	}
+	q.key[n], q.key[n+1] = query[at], query[at+1]
+	q.name, q.typ, q.end = n, binary.BigEndian.Uint16(query[at:]), at+4
+	q.size = minUDP
+	if query[11] == 0 {
+		return q.end == len(query) && plainType(q.typ)
+	}
+	return plainType(q.typ) && q.parseOPT(query[q.end:])
+}
+
+// parseOPT reads the OPT record, RFC 6891 section 6.1.2, which must be all of
+// rest.
+func (q *question) parseOPT(rest []byte) bool {
+	if len(rest) < optLen || rest[0] != 0 || rest[1] != 0 || rest[2] != byte(dns.TypeOPT) || rest[6] != 0 ||
+		len(rest) != optLen+int(binary.BigEndian.Uint16(rest[9:])) {
+		return false
+	}
+	q.edns, q.do = true, rest[7]&0x80 != 0
+	q.size = max(minUDP, min(maxUDP, binary.BigEndian.Uint16(rest[3:])))
+	return true
+}
+
+// plainType excludes OPT and the types from 128 on, which are questions about
+// the server or the transaction (TKEY, TSIG, IXFR, AXFR, ANY ...).
+func plainType(t uint16) bool { return t != dns.TypeOPT && (t < 128 || t > 255) }
+
+// reply makes the answer to query, which q took apart, in buf.
+func (q *question) reply(zone *Zone, buf, query []byte, udp bool) ([]byte, verdict) {
+	a := zone.answers[string(q.key[:q.name+2])]
+	var at place
+	exists := true
+	if a == nil {
+		if at, exists = zone.find(q.key[:q.name]); at.apex == nil {
+			return nil, foreign
+		}
+	}
+	msg := append(buf[:0], query[:q.end]...)
+	msg[2] = bitQR | bitAA | query[2]&bitRD
+	msg[3] = query[3] & bitCD
+	var an, ns, ar uint16
+	answers := 0
+	switch {
+	case a == nil: // NODATA or NXDOMAIN, RFC 2308
+		msg, ns = zone.appendSOA(msg, at), 1
+		if !exists {
+			msg[3] |= dns.RcodeNameError
+		}
+	case a.soa:
+		msg, answers = a.append(msg)
+		binary.BigEndian.PutUint32(msg[len(msg)-soaSerialFromEnd:], zone.serial)
+		an = 1
+	default:
+		msg, answers = a.append(msg)
+		an, ar = a.an, a.ar
+	}
+	limit := maxTCP
+	if udp {
+		limit = int(q.size)
+	}
+	if q.edns {
+		limit -= optLen
+	}
+	if len(msg) > limit {
+		msg, an, ar = q.shorten(msg, answers, limit, an, ar)
+	}
+	if q.edns {
+		msg, ar = q.appendOPT(msg), ar+1
+	}
+	binary.BigEndian.PutUint16(msg[6:], an)
+	binary.BigEndian.PutUint16(msg[8:], ns)
+	binary.BigEndian.PutUint16(msg[10:], ar)
+	return msg, answered
+}
+
+// shorten makes msg fit. Additional records may be left out without a word
+// (RFC 2181 section 9); if that does not suffice, the records that fit stay
+// and TC tells the client to come by TCP.
+func (q *question) shorten(msg []byte, answers, limit int, an, ar uint16) (out []byte, an2, ar2 uint16) {
+	end := q.end + answers
+	if end <= limit {
+		return msg[:end], an, 0
+	}
+	end, an = q.end, 0
+	for {
+		next := end + rrHeader + int(binary.BigEndian.Uint16(msg[end+10:]))
+		if next > limit {
+			break
+		}
+		end, an = next, an+1
+	}
+	msg[2] |= bitTC
+	return msg[:end], an, 0
+}
+
+func (q *question) appendOPT(msg []byte) []byte {
+	do := byte(0)
+	if q.do {
+		do = 0x80
+	}
+	return append(msg, 0, 0, byte(dns.TypeOPT), maxUDP>>8, maxUDP&0xff, 0, 0, do, 0, 0, 0)
+}
+
+// failure is a reply of header and, where it can be read, question.
+func failure(buf, query []byte, rcode byte) []byte {
+	if len(query) < headerLen {
+		return nil
+	}
+	end := headerLen
+	var q question
+	parsed := q.parse(query)
+	if parsed {
+		end = q.end
+	}
+	msg := append(buf[:0], query[:end]...)
+	msg[2] = bitQR | query[2]&(maskOpcode|bitRD)
+	msg[3] = query[3]&bitCD | rcode&maskRcode
+	clear(msg[4:headerLen])
+	if parsed {
+		msg[5] = 1
+		if q.edns {
+			msg = q.appendOPT(msg)
+			msg[11] = 1
+		}
+	}
+	return msg
+}
