@@ -19,8 +19,8 @@ type Entry struct {
 
 // Command asks for a change, in the imperative. The set is sealed.
 type Command interface {
-	Kind() string // its name in the log, for ever
-	decide(s *State, e Entry) ([]Event, *Refusal)
+	Kind() string           // its name in the log, for ever
+	decide(t *txn) *Refusal // checks, then emits Events
 }
 
 // Genesis founds the cluster. It is the first entry and the only one of its kind.

@@ -24,6 +24,9 @@ type (
 	ClusterFounded struct {
 		Cluster Cluster `json:"cluster"`
 	}
+	DomainChanged struct {
+		Domain string `json:"domain"`
+	} // by the first wish of a cluster
 	WishApplied struct {
 		Wish *spec.Wish `json:"wish"`
 	}

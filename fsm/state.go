@@ -35,8 +35,17 @@ type State struct {
 	Hosts    Tree[*Host]      // by id
 	Load     Tree[Resources]  // by host: sum over its Runs that are not over
 
-	ids   Tree[idResult] // by Entry.ID, the newest maxIDs
-	order Tree[string]   // by big-endian index: which id came when
+	// Ids of entries: young is filled until it holds maxIDs, then it becomes
+	// old. So the newest maxIDs are always known, at one write an entry.
+	young, old Tree[idResult]
+
+	lostSeq uint64 // highest Seq of a Run that was ever lost with its host
+
+	// Where free addresses are; see evolve_lease.go. They follow from Leases.
+	pools   Tree[pool]
+	free    Tree[struct{}]
+	resting Tree[string]
+	lasts   Tree[string]
 }
 
 // Cluster is what Genesis set.
@@ -55,6 +64,7 @@ type Network struct {
 	Gateway  netip.Addr `json:"gateway"`   // first address
 	HostAddr netip.Addr `json:"host_addr"` // second address, reserved for the hosts
 	Gateway6 netip.Addr `json:"gateway6,omitzero"`
+	Gone     bool       `json:"gone,omitempty"` // no longer wished: removed with the last jail in it
 }
 
 // Image is a name and what it means.
@@ -94,6 +104,14 @@ type Jail struct {
 	Names     []string  `json:"names"`   // DNS names, canonical first; the certificate's
 	CreatedAt Time      `json:"created_at"`
 	SpecIndex uint64    `json:"spec_index"` // entry that last changed Spec
+
+	// OldAddrs are addresses that the live Run still has and the next one will
+	// not: their leases end with the Run.
+	OldAddrs []Addr `json:"old_addrs,omitempty"`
+	// SeqBase is the Seq after which this jail's Runs begin: 0, or the highest
+	// that was ever lost with a host, which may come back with a Run of an
+	// earlier jail of this name. See State.NextSeq.
+	SeqBase uint64 `json:"seq_base,omitempty"`
 }
 
 // Addr is what a NIC of a jail has by its lease.
@@ -279,6 +297,7 @@ func Demand(j *spec.Jail) Resources {
 	return Resources{MilliCPU: int64(j.Limits.CPU * 1000), MemoryBytes: j.Limits.MemoryBytes, Jails: 1}
 }
 
+// idResult is what became of the entry with an id.
 type idResult struct {
 	Index   uint64   `json:"index"`
 	Refusal *Refusal `json:"refusal,omitempty"`

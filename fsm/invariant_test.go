@@ -1,0 +1,150 @@
+package fsm
+
+import (
+	"testing"
+)
+
+// checkInvariants asserts what is true of every State that Apply can make.
+func checkInvariants(tb testing.TB, s *State) {
+	tb.Helper()
+	checkLeases(tb, s)
+	checkRuns(tb, s)
+	checkRecords(tb, s)
+	checkGroups(tb, s)
+}
+
+func checkLeases(tb testing.TB, s *State) {
+	tb.Helper()
+	held := make(map[string]JailName)
+	for key, l := range s.Leases.All {
+		if key != LeaseKey(l.Network, l.Addr) {
+			tb.Fatalf("lease %s %s has the key %q", l.Network, l.Addr, key)
+		}
+		n, ok := s.Networks.Get(l.Network)
+		if !ok {
+			tb.Fatalf("lease %s %s: no such network", l.Network, l.Addr)
+		}
+		if err := n.Assignable(l.Addr); err != nil {
+			tb.Fatalf("lease %s %s: %v", l.Network, l.Addr, err)
+		}
+		if l.Jail == "" {
+			continue
+		}
+		if _, ok := s.Jails.Get(string(l.Jail)); !ok {
+			tb.Fatalf("lease %s %s belongs to jail %s, which does not exist", l.Network, l.Addr, l.Jail)
+		}
+		held[key] = l.Jail
+	}
+	for name, j := range s.Jails.All {
+		if len(j.Addrs) != len(j.Spec.NICs) {
+			tb.Fatalf("jail %s has %d NICs and %d addresses", name, len(j.Spec.NICs), len(j.Addrs))
+		}
+		for _, a := range append(append([]Addr(nil), j.Addrs...), j.OldAddrs...) {
+			if a.Addr.IsValid() {
+				if held[LeaseKey(a.Network, a.Addr)] != JailName(name) {
+					tb.Fatalf("jail %s has %s without a lease", name, a.Addr)
+				}
+				delete(held, LeaseKey(a.Network, a.Addr))
+			}
+			if a.Addr6.IsValid() {
+				if held[LeaseKey(a.Network, a.Addr6)] != JailName(name) {
+					tb.Fatalf("jail %s has %s without a lease", name, a.Addr6)
+				}
+				delete(held, LeaseKey(a.Network, a.Addr6))
+			}
+		}
+	}
+	for key, j := range held {
+		tb.Fatalf("lease %q of jail %s is not among its addresses", key, j)
+	}
+}
+
+func checkRuns(tb testing.TB, s *State) {
+	tb.Helper()
+	load := make(map[HostID]Resources)
+	live := 0
+	for name, r := range s.Runs.All {
+		if string(r.Jail) != name {
+			tb.Fatalf("run of %s has the key %s", r.Jail, name)
+		}
+		if _, ok := s.Jails.Get(name); !ok {
+			tb.Fatalf("run %d of jail %s, which does not exist", r.Seq, name)
+		}
+		if r.Phase.Over() {
+			continue
+		}
+		live++
+		load[r.Host] = load[r.Host].Add(r.Res)
+		if b, ok := s.ByHost.Get(hostKey(r.Host, r.Jail)); !ok || b != r {
+			tb.Fatalf("run %d of jail %s is not in ByHost", r.Seq, name)
+		}
+		if h, ok := s.Hosts.Get(string(r.Host)); !ok || h.State == HostLost {
+			tb.Fatalf("run %d of jail %s is live on host %s, which is lost or unknown", r.Seq, name, r.Host)
+		}
+	}
+	if s.ByHost.Len() != live {
+		tb.Fatalf("ByHost has %d Runs, %d are live", s.ByHost.Len(), live)
+	}
+	if s.Load.Len() != len(load) {
+		tb.Fatalf("Load has %d hosts, %d have Runs", s.Load.Len(), len(load))
+	}
+	for id, want := range load {
+		if got, _ := s.Load.Get(string(id)); got != want {
+			tb.Fatalf("Load of host %s is %+v, its Runs have %+v", id, got, want)
+		}
+		if h, _ := s.Hosts.Get(string(id)); !h.Capacity.Fits(want, Resources{}) {
+			tb.Fatalf("host %s is over-committed: %+v of %+v", id, want, h.Capacity)
+		}
+	}
+}
+
+// checkRecords compares Records and Certs with what the jails are to have.
+func checkRecords(tb testing.TB, s *State) {
+	tb.Helper()
+	want := 0
+	for name, j := range s.Jails.All {
+		r, _ := s.Runs.Get(name)
+		for _, rec := range recordsOf(j, r, s.Cluster.Domain) {
+			got, ok := s.Records.Get(RecordKey(rec))
+			if !ok || *got != *rec {
+				tb.Fatalf("record %s %s of jail %s is missing or differs", rec.Name, rec.answer(), name)
+			}
+			want++
+		}
+		c, ok := s.Certs.Get(name)
+		if !ok || len(c.Names) != len(j.Names) {
+			tb.Fatalf("jail %s has the names %v, its certificate %+v", name, j.Names, c)
+		}
+	}
+	if s.Records.Len() != want {
+		tb.Fatalf("%d records, the jails have %d", s.Records.Len(), want)
+	}
+	if s.Certs.Len() != s.Jails.Len() {
+		tb.Fatalf("%d certificates for %d jails", s.Certs.Len(), s.Jails.Len())
+	}
+}
+
+func checkGroups(tb testing.TB, s *State) {
+	tb.Helper()
+	members := 0
+	for name, g := range s.Groups.All {
+		if len(g.Jails) == 0 {
+			tb.Fatalf("group %s is empty", name)
+		}
+		last := -1
+		for _, jn := range g.Jails {
+			j, ok := s.Jails.Get(string(jn))
+			if !ok || j.Spec.Group != name || j.Wish != g.Wish {
+				tb.Fatalf("group %s lists jail %s, which is not its own", name, jn)
+			}
+			if j.Spec.Index <= last {
+				tb.Fatalf("group %s is not sorted: %v", name, g.Jails)
+			}
+			last = j.Spec.Index
+			members++
+		}
+	}
+	if members != s.Jails.Len() {
+		tb.Fatalf("groups have %d members, there are %d jails", members, s.Jails.Len())
+	}
+}

@@ -1,0 +1,208 @@
+package fsm
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/netip"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Read builds the State of a snapshot. Anything that is not whole, from the
+// magic to the checksum, is an error; there is never half a State.
+func Read(r io.Reader) (*State, error) {
+	head := make([]byte, len(magic))
+	if _, err := io.ReadFull(r, head); err != nil {
+		return nil, fmt.Errorf("read snapshot: its first line: %w", err)
+	}
+	if string(head) != magic {
+		return nil, fmt.Errorf("read snapshot: it begins with %q, not with %q: it is none, or of a later version", head, magic)
+	}
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(64<<20))
+	if err != nil {
+		return nil, fmt.Errorf("read snapshot: %w", err)
+	}
+	defer z.Close()
+	in := &frameReader{r: bufio.NewReaderSize(z, 1<<16), sum: sha256.New()}
+	t := begin(&State{})
+	if err := in.all(t); err != nil {
+		return nil, fmt.Errorf("read snapshot: %w", err)
+	}
+	t.rebuildPools()
+	return t.commit(), nil
+}
+
+type frameReader struct {
+	r   *bufio.Reader
+	sum hash.Hash
+	n   int // frames
+}
+
+func (f *frameReader) all(t *txn) error {
+	for {
+		number, err := f.r.ReadByte()
+		if err != nil {
+			return fmt.Errorf("frame %d: %w", f.n, noEOF(err))
+		}
+		if number == secEnd {
+			return f.end()
+		}
+		f.sum.Write([]byte{number})
+		key, err := f.part(maxKey)
+		if err != nil {
+			return fmt.Errorf("frame %d: key: %w", f.n, err)
+		}
+		text, err := f.part(maxValue)
+		if err != nil {
+			return fmt.Errorf("frame %d: value: %w", f.n, err)
+		}
+		if (number == secHeader) != (f.n == 0) {
+			return fmt.Errorf("frame %d: section %d: the header must be the first frame, and only that", f.n, number)
+		}
+		if err := t.load1(number, string(key), text); err != nil {
+			return fmt.Errorf("frame %d: section %d, key %q: %w", f.n, number, key, err)
+		}
+		f.n++
+	}
+}
+
+// part reads length and bytes. The buffer grows with what really comes, not
+// with what a broken length claims.
+func (f *frameReader) part(most uint64) ([]byte, error) {
+	n, err := binary.ReadUvarint(f.r)
+	if err != nil {
+		return nil, noEOF(err)
+	}
+	if n > most {
+		return nil, fmt.Errorf("%d bytes, %d are the most", n, most)
+	}
+	f.sum.Write(binary.AppendUvarint(nil, n))
+	var b bytes.Buffer
+	if _, err := io.CopyN(io.MultiWriter(&b, f.sum), f.r, int64(n)); err != nil {
+		return nil, noEOF(err)
+	}
+	return b.Bytes(), nil
+}
+
+func (f *frameReader) end() error {
+	if f.n == 0 {
+		return errors.New("it is empty")
+	}
+	var want [sha256.Size]byte
+	if _, err := io.ReadFull(f.r, want[:]); err != nil {
+		return fmt.Errorf("checksum: %w", noEOF(err))
+	}
+	if !bytes.Equal(want[:], f.sum.Sum(nil)) {
+		return errors.New("the checksum does not match: it was altered or damaged")
+	}
+	if _, err := f.r.ReadByte(); err != io.EOF { // also reads zstd's own checksum
+		return fmt.Errorf("bytes follow the end (%v)", err)
+	}
+	return nil
+}
+
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// load1 puts one frame where it belongs, and what follows from it beside it.
+func (t *txn) load1(number byte, key string, text []byte) error {
+	switch number {
+	case secHeader:
+		return t.loadHeader(text)
+	case secWishes:
+		return loadInto(&t.wishes, key, text)
+	case secNetworks:
+		return loadInto(&t.networks, key, text)
+	case secImages:
+		return loadInto(&t.images, key, text)
+	case secBuilds:
+		return loadInto(&t.builds, key, text)
+	case secJails:
+		return loadWith(text, func(j *Jail) {
+			t.jails.put(key, j)
+			t.joinGroup(j)
+		})
+	case secRuns:
+		return loadWith(text, t.setRun)
+	case secLeases:
+		return loadInto(&t.leases, key, text)
+	case secRecords:
+		return loadInto(&t.records, key, text)
+	case secCerts:
+		return loadInto(&t.certs, key, text)
+	case secHosts:
+		return loadInto(&t.hosts, key, text)
+	case secYoung:
+		return loadWith(text, func(r *idResult) { t.young.put(key, *r) })
+	case secOld:
+		return loadWith(text, func(r *idResult) { t.old.put(key, *r) })
+	case secLasts:
+		return loadWith(text, func(s *[]byte) { t.lasts.put(key, string(*s)) })
+	}
+	return errors.New("unknown section: written by a later version")
+}
+
+func loadInto[V any](to *table[*V], key string, text []byte) error {
+	return loadWith(text, func(v *V) { to.put(key, v) })
+}
+
+func loadWith[V any](text []byte, put func(*V)) error {
+	var v *V
+	if err := json.Unmarshal(text, &v); err != nil {
+		return err
+	}
+	if v == nil {
+		return errors.New("null is no value")
+	}
+	put(v)
+	return nil
+}
+
+func (t *txn) loadHeader(text []byte) error {
+	return loadWith(text, func(h *header) {
+		t.s.Index, t.s.Now, t.s.PlanIndex, t.s.RecordsIndex = h.Index, h.Now, h.PlanIndex, h.RecordsIndex
+		t.s.lostSeq, t.s.Cluster = h.LostSeq, h.Cluster
+		copy(t.s.Chain[:], h.Chain)
+	})
+}
+
+// rebuildPools finds again what follows from Leases: who rests, how many are
+// taken, and from where on an address was never granted.
+func (t *txn) rebuildPools() {
+	t.leases.each("", func(key string, l *Lease) bool {
+		if l.Jail == "" {
+			t.resting.put(restKey(l), key)
+			return true
+		}
+		k := poolKey(l.Network, l.Addr)
+		p, _ := t.pools.get(k)
+		p.live++
+		t.pools.put(k, p)
+		return true
+	})
+	t.networks.each("", func(name string, n *Network) bool {
+		t.rebuildPool(name, n.HostAddr)
+		if n.Subnet6.IsValid() {
+			t.rebuildPool(name, n.Gateway6.Next())
+		}
+		return true
+	})
+}
+
+func (t *txn) rebuildPool(name string, reserved netip.Addr) {
+	k := poolKey(name, reserved)
+	p, _ := t.pools.get(k)
+	p.next = t.nextUnused(name, reserved.Next())
+	t.pools.put(k, p)
+}

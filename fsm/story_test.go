@@ -1,0 +1,269 @@
+package fsm
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/rexcarcer/rexcarcer/spec"
+)
+
+// TestStories runs testdata/story: a command, ----, the events that it made.
+// Rewrite with: go test ./fsm -run TestStories -rewrite
+func TestStories(t *testing.T) {
+	datadriven.Walk(t, "testdata/story", func(t *testing.T, path string) {
+		l := newLog(t)
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			l.tb = t
+			before, beforeHash := l.s, l.s.Hash()
+			out := l.tell(d)
+			if before.Hash() != beforeHash {
+				t.Fatalf("%s: %s changed the State that it was given", d.Pos, d.Cmd)
+			}
+			checkInvariants(t, l.s)
+			return out
+		})
+	})
+}
+
+func (l *log) tell(d *datadriven.TestData) string {
+	word := func(i int) string {
+		if i >= len(d.CmdArgs) {
+			d.Fatalf(l.tb.(*testing.T), "%s wants more words", d.Cmd)
+		}
+		return d.CmdArgs[i].Key
+	}
+	opt := func(key, or string) string {
+		for _, a := range d.CmdArgs {
+			if a.Key == key && len(a.Vals) == 1 {
+				return a.Vals[0]
+			}
+		}
+		return or
+	}
+	seq := func(j string) uint64 {
+		if s := opt("seq", ""); s != "" {
+			return uint64(number(s))
+		}
+		return l.s.NextSeq(JailName(j)) - 1
+	}
+	switch d.Cmd {
+	case "pass":
+		dur, err := time.ParseDuration(word(0))
+		if err != nil {
+			return err.Error()
+		}
+		l.now += Time(dur)
+		return ""
+	case "show":
+		return l.show(word(0))
+	case "host":
+		h := host(word(0))
+		h.Host.Capacity = Resources{MilliCPU: number(opt("cpu", "4000")), MemoryBytes: number(opt("mem", "8589934592")), Jails: number(opt("jails", "0"))}
+		return l.told(h)
+	case "apply":
+		return l.told(ApplyWish{Wish: readWish(word(0), opt("domain", ""), d.Input), Base: uint64(number(opt("base", "0")))})
+	case "destroy":
+		return l.told(DestroyWish{Name: word(0), Base: uint64(number(opt("base", "0")))})
+	case "want":
+		return l.told(WantJail{JailName(word(0)), Want(word(1))})
+	case "restart":
+		return l.told(RestartJail{JailName(word(0))})
+	case "place":
+		s := uint64(number(opt("seq", "0")))
+		if s == 0 {
+			s = l.s.NextSeq(JailName(word(0)))
+		}
+		return l.told(PlaceJail{Jail: JailName(word(0)), Host: HostID(word(1)), Seq: s, Why: "story"})
+	case "stop":
+		return l.told(StopRun{JailName(word(0)), seq(word(0)), opt("why", "story")})
+	case "report":
+		return l.told(ReportRun{
+			Jail: JailName(word(0)), Host: HostID(word(1)), Seq: seq(word(0)), Phase: phaseOf(word(2)),
+			Health: Health(opt("health", "")), Reason: opt("reason", ""), Exit: exitOf(opt("exit", "")),
+		})
+	case "mark":
+		return l.told(MarkHost{HostID(word(0)), HostState(word(1)), opt("why", "")})
+	case "csr":
+		return l.told(RequestCert{JailName(word(0)), HostID(word(1)), seq(word(0)), []byte(word(2))})
+	case "cert":
+		return l.told(SetCert{JailName(word(0)), seq(word(0)), word(1), word(1), l.now.Add(time.Hour)})
+	case "tag":
+		return l.told(TagImage{spec.Image{Name: word(0), Key: testKey(int(number(word(1)))), Base: "debian:bookworm"}})
+	case "untag":
+		return l.told(UntagImage{word(0)})
+	case "build":
+		return l.told(ReportBuild{Key: testKey(int(number(word(0)))), Host: HostID(word(1)), Bytes: number(opt("bytes", "0")), Gone: opt("gone", "") != ""})
+	}
+	return "unknown command " + d.Cmd
+}
+
+func (l *log) told(c Command) string {
+	events, err := l.apply(c)
+	if r, ok := err.(*Refusal); ok {
+		return fmt.Sprintf("refused, %s: %v", r.Code, r)
+	}
+	if len(events) == 0 {
+		return "nothing to do"
+	}
+	var b strings.Builder
+	for _, h := range events {
+		fmt.Fprintf(&b, "%s %s", h.Event.Kind(), h.Event.Object())
+		if why := h.Event.Why(); why != "" {
+			fmt.Fprintf(&b, ": %s", why)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+func (l *log) show(what string) string {
+	var b strings.Builder
+	switch what {
+	case "leases":
+		for _, x := range l.s.Leases.All {
+			fmt.Fprintf(&b, "%s %s %s jail=%s last=%s\n", x.Network, x.Addr, x.MAC, x.Jail, x.Last)
+		}
+	case "records":
+		for _, r := range l.s.Records.All {
+			fmt.Fprintf(&b, "%s %d %s\n", r.Name, r.TTL, r.answer())
+		}
+	case "jails":
+		for name, j := range l.s.Jails.All {
+			fmt.Fprintf(&b, "%s want=%s hash=%.8s key=..%s addrs=%d old=%d\n", name, j.Want, j.Hash, j.Spec.ImageKey[max(0, len(j.Spec.ImageKey)-4):], len(j.Addrs), len(j.OldAddrs))
+		}
+	case "runs":
+		for name, r := range l.s.Runs.All {
+			fmt.Fprintf(&b, "%s %d on %s: %s, %s, total=%d stop=%q\n", name, r.Seq, r.Host, r.Phase, r.Health, r.Total, r.StopWhy)
+		}
+	case "groups":
+		for name, g := range l.s.Groups.All {
+			healthy, total := l.s.GroupHealthy(name)
+			fmt.Fprintf(&b, "%s %v %d/%d\n", name, g.Jails, healthy, total)
+		}
+	case "load":
+		for h, r := range l.s.Load.All {
+			fmt.Fprintf(&b, "%s %+v\n", h, r)
+		}
+	case "certs":
+		for name, c := range l.s.Certs.All {
+			fmt.Fprintf(&b, "%s %s %v csr=%q serial=%q stale=%v\n", name, c.URI, c.Addrs, c.CSR, c.Serial, c.Stale)
+		}
+	case "networks":
+		for name, n := range l.s.Networks.All {
+			fmt.Fprintf(&b, "%s %s gateway=%s host=%s id=%s gone=%v\n", name, n.subnets(), n.Gateway, n.HostAddr, n.ID, n.Gone)
+		}
+	case "index":
+		fmt.Fprintf(&b, "index=%d plan=%d records=%d\n", l.s.Index, l.s.PlanIndex, l.s.RecordsIndex)
+	}
+	return b.String()
+}
+
+// readWish reads lines such as
+//
+//	network NAME SUBNET [SUBNET6]
+//	image NAME NUMBER
+//	jail NAME[*COUNT] image=I net=N[@ADDR],N2 svc=NAME:PORT env=K=V mem=BYTES hostname=H volume=NAME
+func readWish(name, domain, text string) spec.Wish {
+	w := spec.Wish{Name: name, Domain: domain}
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		switch f[0] {
+		case "network":
+			n := spec.Network{Name: f[1], Subnet: netip.MustParsePrefix(f[2])}
+			if len(f) > 3 {
+				n.Subnet6 = netip.MustParsePrefix(f[3])
+			}
+			w.Networks = append(w.Networks, n)
+		case "publish":
+			n := &w.Networks[len(w.Networks)-1]
+			n.Publish = append(n.Publish, spec.Publish{Name: f[1], Port: uint16(number(f[2])), Service: f[1]})
+		case "image":
+			w.Images = append(w.Images, spec.Image{Name: f[1], Key: testKey(int(number(f[2]))), Base: "debian:bookworm"})
+		case "jail":
+			w.Jails = append(w.Jails, readJails(f[1], f[2:])...)
+		}
+	}
+	w.Normalize()
+	return w
+}
+
+func readJails(name string, args []string) []spec.Jail {
+	name, count, counted := strings.Cut(name, "*")
+	n := 1
+	if counted {
+		n = int(number(count))
+	}
+	var all []spec.Jail
+	for i := range n {
+		j := spec.Jail{Name: name, Group: name, Replicas: n, Image: "base", Command: []string{"serve"}}
+		if counted {
+			j.Name, j.Index = fmt.Sprintf("%s-%d", name, i+1), i+1
+		}
+		for _, a := range args {
+			readJailArg(&j, a)
+		}
+		all = append(all, j)
+	}
+	return all
+}
+
+func readJailArg(j *spec.Jail, a string) {
+	k, v, _ := strings.Cut(a, "=")
+	switch k {
+	case "image":
+		j.Image = v
+	case "net":
+		for nic := range strings.SplitSeq(v, ",") {
+			net, addr, fixed := strings.Cut(nic, "@")
+			n := spec.NIC{Network: net}
+			if fixed {
+				n.Addr = netip.MustParseAddr(addr)
+			}
+			j.NICs = append(j.NICs, n)
+		}
+	case "svc":
+		svc, port, _ := strings.Cut(v, ":")
+		j.Services = append(j.Services, spec.Service{Name: svc, Port: uint16(number(port))})
+	case "env":
+		key, val, _ := strings.Cut(v, "=")
+		j.Env = append(j.Env, spec.EnvVar{Name: key, Value: val})
+	case "mem":
+		j.Limits.MemoryBytes = number(v)
+	case "hostname":
+		j.Hostname = v
+	case "priority":
+		j.Place.Priority = int(number(v))
+	case "volume":
+		j.Volumes = append(j.Volumes, spec.Volume{Name: v, Path: "/" + v})
+	}
+}
+
+func number(s string) int64 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+func phaseOf(s string) Phase {
+	for p, name := range phaseNames {
+		if name == s && name != "" {
+			return Phase(p)
+		}
+	}
+	return 0
+}
+
+func exitOf(s string) *Exit {
+	if s == "" {
+		return nil
+	}
+	return &Exit{Known: true, Code: int(number(s))}
+}

@@ -1,0 +1,193 @@
+package fsm
+
+import (
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+
+	"github.com/rexcarcer/rexcarcer/spec"
+)
+
+// table is a Tree that is being changed: reads see the writes before them,
+// and nothing of it is visible in the Tree it began with.
+type table[V any] struct {
+	base  *iradix.Tree[V]
+	tx    *iradix.Txn[V] // nil until the first write
+	n     int            // keys now
+	saved *iradix.Txn[V] // tx and n as they were at save
+	was   int
+}
+
+func (t *table[V]) get(key string) (V, bool) {
+	if t.tx != nil {
+		return t.tx.Get([]byte(key))
+	}
+	return t.base.Get([]byte(key))
+}
+
+func (t *table[V]) put(key string, v V) {
+	if t.tx == nil {
+		t.tx = t.base.Txn()
+	}
+	if _, had := t.tx.Insert([]byte(key), v); !had {
+		t.n++
+	}
+}
+
+func (t *table[V]) del(key string) {
+	if t.tx == nil {
+		t.tx = t.base.Txn()
+	}
+	if _, had := t.tx.Delete([]byte(key)); had {
+		t.n--
+	}
+}
+
+func (t *table[V]) root() *iradix.Node[V] {
+	if t.tx != nil {
+		return t.tx.Root()
+	}
+	return t.base.Root()
+}
+
+// each visits the keys that begin with prefix, in order, until f says false.
+// f must not write: nodes of a transaction change in place under an iterator.
+// Collect first, then write.
+func (t *table[V]) each(prefix string, f func(key string, v V) bool) {
+	it := t.root().Iterator()
+	it.SeekPrefix([]byte(prefix))
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		if !f(string(k), v) {
+			return
+		}
+	}
+}
+
+// first is the lowest key that begins with prefix.
+func (t *table[V]) first(prefix string) (string, V, bool) {
+	it := t.root().Iterator()
+	it.SeekPrefix([]byte(prefix))
+	k, v, ok := it.Next()
+	if !ok {
+		var zero V
+		return "", zero, false
+	}
+	return string(k), v, true
+}
+
+func (t *table[V]) save() {
+	t.saved, t.was = nil, t.n
+	if t.tx != nil {
+		t.saved = t.tx.Clone()
+	}
+}
+
+func (t *table[V]) restore() { t.tx, t.n, t.saved = t.saved, t.was, nil }
+
+func (t *table[V]) tree() Tree[V] {
+	if t.tx != nil {
+		t.base, t.tx = t.tx.CommitOnly(), nil
+	}
+	return Tree[V]{t.base}
+}
+
+func tableOf[V any](t Tree[V]) table[V] {
+	if t.t == nil {
+		return table[V]{base: iradix.New[V]()}
+	}
+	return table[V]{base: t.t, n: t.t.Len()}
+}
+
+// txn is a State that is being built: one per batch of entries. Commands read
+// it, Events write it, and nobody else has it.
+type txn struct {
+	s State // scalars live here; its trees are those of the beginning
+
+	wishes   table[*spec.Wish]
+	networks table[*Network]
+	images   table[*Image]
+	builds   table[*Build]
+	jails    table[*Jail]
+	groups   table[*Group]
+	runs     table[*Run]
+	byHost   table[*Run]
+	leases   table[*Lease]
+	records  table[*Record]
+	certs    table[*Cert]
+	hosts    table[*Host]
+	load     table[Resources]
+	young    table[idResult]
+	old      table[idResult]
+	pools    table[pool]
+	free     table[struct{}]
+	resting  table[string]
+	lasts    table[string]
+
+	members map[string]*Group // groups that changed: owned by this txn until flush
+
+	by     string     // of the entry at hand
+	events []Happened // of the entry at hand
+	saved  *scalars
+}
+
+// scalars is what save keeps beside the tables.
+type scalars struct {
+	cluster      Cluster
+	plan, record uint64
+	lostSeq      uint64
+}
+
+func begin(s *State) *txn {
+	return &txn{
+		s:      *s,
+		wishes: tableOf(s.Wishes), networks: tableOf(s.Networks), images: tableOf(s.Images),
+		builds: tableOf(s.Builds), jails: tableOf(s.Jails), groups: tableOf(s.Groups),
+		runs: tableOf(s.Runs), byHost: tableOf(s.ByHost), leases: tableOf(s.Leases),
+		records: tableOf(s.Records), certs: tableOf(s.Certs), hosts: tableOf(s.Hosts),
+		load: tableOf(s.Load), young: tableOf(s.young), old: tableOf(s.old),
+		pools: tableOf(s.pools), free: tableOf(s.free), resting: tableOf(s.resting), lasts: tableOf(s.lasts),
+	}
+}
+
+// commit publishes what was built. The txn must not be used again.
+func (t *txn) commit() *State {
+	t.flush()
+	s := t.s
+	s.Wishes, s.Networks, s.Images = t.wishes.tree(), t.networks.tree(), t.images.tree()
+	s.Builds, s.Jails, s.Groups = t.builds.tree(), t.jails.tree(), t.groups.tree()
+	s.Runs, s.ByHost, s.Leases = t.runs.tree(), t.byHost.tree(), t.leases.tree()
+	s.Records, s.Certs, s.Hosts = t.records.tree(), t.certs.tree(), t.hosts.tree()
+	s.Load, s.young, s.old = t.load.tree(), t.young.tree(), t.old.tree()
+	s.pools, s.free, s.resting, s.lasts = t.pools.tree(), t.free.tree(), t.resting.tree(), t.lasts.tree()
+	return &s
+}
+
+// save marks the point to which rollback returns.
+func (t *txn) save() {
+	t.flush()
+	t.saved = &scalars{t.s.Cluster, t.s.PlanIndex, t.s.RecordsIndex, t.s.lostSeq}
+	t.eachTable(func(x interface{ save() }) { x.save() })
+}
+
+// rollback forgets all that was emitted since save.
+func (t *txn) rollback() {
+	t.s.Cluster, t.s.PlanIndex, t.s.RecordsIndex, t.s.lostSeq =
+		t.saved.cluster, t.saved.plan, t.saved.record, t.saved.lostSeq
+	t.members, t.events, t.saved = nil, nil, nil
+	t.eachTable(func(x interface{ save() }) { x.(interface{ restore() }).restore() })
+}
+
+func (t *txn) eachTable(f func(interface{ save() })) {
+	for _, x := range []interface{ save() }{
+		&t.wishes, &t.networks, &t.images, &t.builds, &t.jails, &t.groups, &t.runs, &t.byHost, &t.leases,
+		&t.records, &t.certs, &t.hosts, &t.load, &t.young, &t.old, &t.pools, &t.free, &t.resting, &t.lasts,
+	} {
+		f(x)
+	}
+}
+
+// emit folds an Event at once, so that what is decided next sees it.
+func (t *txn) emit(ev Event) {
+	ev.evolve(t)
+	t.events = append(t.events, Happened{Index: t.s.Index, Time: t.s.Now, By: t.by, Event: ev})
+}
+
+func (t *txn) planMoved() { t.s.PlanIndex = t.s.Index }
