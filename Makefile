@@ -1,0 +1,93 @@
+# RexCarcer. `make help` lists what there is.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+GO          ?= go
+TAGS        := hashicorpmetrics
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+export GOFLAGS := -buildvcs=false -tags=$(TAGS)
+export CGO_ENABLED ?= 0
+TOOLS       := $(CURDIR)/.tools
+PKGS        := ./...
+
+# Debian packages: what the daemon needs on a host, then what tests and benches talk to.
+HOST_DEBS   := runc nftables debootstrap iproute2 ca-certificates
+TEST_DEBS   := busybox-static dnsutils prometheus openssl jq postgresql-client
+BENCH_DEBS  := crun dnsperf etcd-server etcd-client podman
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/rexcarcer and bin/rexctl, static
+	@mkdir -p bin
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/rexcarcer ./cmd/rexcarcer
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/rexctl ./cmd/rexctl
+
+.PHONY: deps
+deps: ## install the Debian packages that are missing (root)
+	@scripts/deps $(HOST_DEBS) $(TEST_DEBS)
+
+.PHONY: test
+test: deps build vet ## every test that passes or fails a change; as root the real ones too
+	$(GO) test -timeout 14m $(PKGS)
+
+.PHONY: vet
+vet:
+	$(GO) vet $(PKGS)
+
+.PHONY: race
+race: ## the tests under the race detector (cgo), without the end-to-end ones
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $$($(GO) list ./... | grep -v /test/)
+
+.PHONY: e2e
+e2e: deps build ## the end-to-end tests alone
+	$(GO) test -count=1 -v -timeout 14m ./test/...
+
+.PHONY: cover
+cover: ## coverage of all packages
+	$(GO) test -short -coverprofile=cover.out $(PKGS) && $(GO) tool cover -func=cover.out | tail -1
+
+.PHONY: golden
+golden: ## rewrite the golden files; review the diff
+	$(GO) test ./spec/... ./fsm/... ./plan/... ./scheduler/... ./netd/... ./dnsd/... -args -rewrite
+	UPDATE_SCRIPTS=1 $(GO) test ./cmd/rexctl/...
+
+.PHONY: fuzz
+FUZZTIME ?= 30s
+fuzz: ## each fuzz test for FUZZTIME
+	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | awk '{print $$2}'); do \
+			echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
+
+.PHONY: cross
+cross: ## FreeBSD: build, vet and compile the tests, amd64 and arm64; Linux arm64 too
+	@for t in freebsd/amd64 freebsd/arm64 linux/arm64; do \
+		echo "== $$t"; GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build ./... && GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) vet ./... || exit 1; done
+
+GOLANGCI := $(TOOLS)/golangci-lint
+$(GOLANGCI):
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: lint
+lint: $(GOLANGCI) ## golangci-lint with the project's settings
+	$(GOLANGCI) run --timeout 10m
+
+.PHONY: bench
+bench: build ## benches beside real peers: BENCH=dns|raft|start|sched|pki, or all
+	@scripts/deps $(HOST_DEBS) $(TEST_DEBS) $(BENCH_DEBS)
+	@test/bench/run $(BENCH)
+
+.PHONY: demo
+demo: deps build ## five Elixir nodes and PostgreSQL, on this machine
+	@scripts/demo up
+
+.PHONY: demo-down
+demo-down: ## stop the demo and check that nothing is left
+	@scripts/demo down
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin bench-results cover.out

@@ -1,0 +1,84 @@
+package cluster
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+)
+
+// Config of one Node.
+type Config struct {
+	Dir       string     // data directory; raft/, archive/ and the identity live in it
+	Host      fsm.HostID // "" reads or makes the identity in Dir
+	Advertise string     // address of this node to its peers; "" is "local" (a group of one)
+
+	Transport raft.Transport // nil: a group of one, in memory
+
+	// Timeouts of raft; zero takes 1 s (150 ms in a group of one, where
+	// nobody else can be waited for).
+	Heartbeat time.Duration
+
+	SnapshotEvery uint64 // entries between snapshots, default 8192
+	TrailingLogs  uint64 // entries kept behind a snapshot, default 10240
+
+	ArchiveBytes int64         // oldest segments go above this, default 1 GiB
+	ArchiveAge   time.Duration // and above this age, default 1 year
+
+	// HangLimit is how long a small fsync in Dir may take before Fatal is
+	// called; default 5 s, negative turns the watchdog off.
+	HangLimit time.Duration
+
+	Clock func() time.Time      // default time.Now
+	NewID func() string         // default a ULID
+	Fatal func(error)           // ends the process; required
+	Log   *slog.Logger          // required
+	Reg   prometheus.Registerer // may be nil
+}
+
+// MaxEntryBytes bounds an encoded entry; raft itself would take any size.
+const MaxEntryBytes = 8 << 20
+
+// ErrNotLeader is returned by Propose where another host leads.
+var ErrNotLeader = errors.New("this host does not lead the cluster")
+
+// ErrTooOld is returned by Events when the archive no longer reaches back so far.
+var ErrTooOld = errors.New("older than the archive")
+
+func (c *Config) defaults() error {
+	if c.Fatal == nil || c.Log == nil || c.Dir == "" {
+		return errors.New("cluster config: Dir, Fatal and Log are required")
+	}
+	if c.Advertise == "" {
+		c.Advertise = "local"
+	}
+	setDefault(&c.SnapshotEvery, 8192)
+	setDefault(&c.TrailingLogs, 10240)
+	setDefault(&c.ArchiveBytes, 1<<30)
+	setDefault(&c.ArchiveAge, 365*24*time.Hour)
+	setDefault(&c.HangLimit, 5*time.Second)
+	if c.Heartbeat == 0 {
+		c.Heartbeat = time.Second
+		if c.Transport == nil {
+			c.Heartbeat = 150 * time.Millisecond
+		}
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.NewID == nil {
+		c.NewID = newULID
+	}
+	return nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}

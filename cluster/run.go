@@ -1,0 +1,112 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Duty is work that only the leader does, until ctx ends. It is started again
+// at the next term that this host leads.
+type Duty func(ctx context.Context) error
+
+// Run watches the disk and runs the duties while this host leads. It returns
+// when ctx has ended and all duties have come back, or with a duty's error.
+func (n *Node) Run(ctx context.Context, duties ...Duty) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { n.watchDisk(ctx) })
+
+	failed := make(chan error, len(duties))
+	for {
+		leading, err := n.awaitLeadership(ctx)
+		if err != nil || !leading {
+			return err
+		}
+		term, stop := context.WithCancel(ctx)
+		var running sync.WaitGroup
+		for _, d := range duties {
+			running.Go(func() {
+				if err := d(term); err != nil && term.Err() == nil {
+					failed <- err
+				}
+			})
+		}
+		running.Go(func() { n.lost(term); stop() })
+		select {
+		case err = <-failed:
+		case <-term.Done():
+		}
+		stop()
+		running.Wait()
+		if err != nil {
+			return fmt.Errorf("leader duty: %w", err)
+		}
+	}
+}
+
+// awaitLeadership returns true once this host leads and has applied all that
+// earlier leaders committed; false when ctx has ended.
+func (n *Node) awaitLeadership(ctx context.Context) (bool, error) {
+	for {
+		if self, _ := n.Leader(); self {
+			if err := n.raft.Barrier(0).Error(); err == nil {
+				return true, nil
+			}
+		}
+		select {
+		case <-n.lead:
+		case <-time.After(n.cfg.Heartbeat): // a notice may have been merged with an older one
+		case <-ctx.Done():
+			return false, nil
+		}
+	}
+}
+
+// lost returns when raft says that this host no longer leads. Notices of
+// having become leader are stale here: awaitLeadership has seen it already.
+func (n *Node) lost(ctx context.Context) {
+	for {
+		select {
+		case leads := <-n.lead:
+			if !leads {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// watchDisk proves once a second that a small file can be made durable in the
+// data directory, and ends the process when that takes too long: raft's own
+// loop would wait in the same write and never give up leadership.
+func (n *Node) watchDisk(ctx context.Context) {
+	if n.cfg.HangLimit < 0 {
+		return
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	done := make(chan error, 1)
+	for {
+		go func() { done <- n.guard.touch(n.raft.AppliedIndex()) }() // it may never return: then neither do we
+		select {
+		case err := <-done:
+			if err != nil {
+				n.cfg.Log.Warn("data directory refuses a write", "err", err)
+				n.metrics.diskErrors.Inc()
+			}
+		case <-time.After(n.cfg.HangLimit):
+			n.cfg.Fatal(fmt.Errorf("the data directory %s has not finished a small write for %s: ending, so that another host can lead", n.cfg.Dir, n.cfg.HangLimit))
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

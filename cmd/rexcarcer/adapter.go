@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/rexcarcer/rexcarcer/api"
+	"github.com/rexcarcer/rexcarcer/cluster"
+	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/hostagent/build"
+	"github.com/rexcarcer/rexcarcer/jail"
+	"github.com/rexcarcer/rexcarcer/spec"
+)
+
+// apiLog is the cluster as the API sees it.
+type apiLog struct{ *cluster.Node }
+
+// apiHost is this host as the API sees it: the same things under api's types,
+// because siblings never import each other.
+type apiHost struct{ d *daemon }
+
+func (h apiHost) ID() fsm.HostID { return h.d.node.ID() }
+
+func (h apiHost) Logs(ctx context.Context, name fsm.JailName, o api.LogOptions, w io.Writer) error {
+	return h.d.agent.Logs(ctx, name, o.Tail, o.Follow, w)
+}
+
+func (h apiHost) Exec(ctx context.Context, name fsm.JailName, r api.ExecRequest, s api.ExecStreams) (int, error) {
+	x := jail.Exec{Argv: r.Argv, Env: r.Env, User: r.User, WorkDir: r.Dir, TTY: r.TTY, Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr,
+		Size: jail.WinSize{Rows: r.Size.Rows, Cols: r.Size.Cols}}
+	if s.Resize != nil {
+		sizes := make(chan jail.WinSize)
+		x.Resize = sizes
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go func() {
+			for size := range s.Resize {
+				select {
+				case sizes <- jail.WinSize{Rows: size.Rows, Cols: size.Cols}:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+	}
+	return h.d.agent.Exec(ctx, name, x)
+}
+
+func (h apiHost) BuildImage(ctx context.Context, img spec.Image, content io.Reader, progress func(api.BuildEvent)) (api.BuildResult, error) {
+	states := map[build.EventKind]string{
+		build.BaseStarted: "start", build.StepStarted: "start", build.StepCached: "cached", build.Output: "output", build.StepFinished: "done",
+	}
+	res, err := h.d.agent.Build(ctx, img, content, func(e build.Event) {
+		progress(api.BuildEvent{Step: e.Step, Steps: e.Steps, State: states[e.Kind], Text: e.Text})
+	})
+	return api.BuildResult{Key: res.Key, Bytes: res.Bytes, Cached: res.StepsCached, Built: res.StepsRun}, err
+}

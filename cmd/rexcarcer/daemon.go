@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rexcarcer/rexcarcer/cluster"
+	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/hostagent"
+	"github.com/rexcarcer/rexcarcer/pki"
+)
+
+// daemon is one running rexcarcer, wired together.
+type daemon struct {
+	o       options
+	log     *slog.Logger
+	reg     *prometheus.Registry
+	ca      *pki.CA
+	node    *cluster.Node
+	agent   *hostagent.Agent
+	ready   chan struct{} // closed when the local API answers
+	counted bool          // the API metrics are registered
+}
+
+// runDaemon runs until ctx ends or something essential fails. With -dev it
+// then stops the jails and removes what was made on the host.
+func runDaemon(ctx context.Context, o options) (err error) {
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: o.LogLevel}))
+	d := &daemon{o: o, log: logger, reg: prometheus.NewRegistry(), ready: make(chan struct{})}
+	d.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if o.temp {
+		defer func() { err = errors.Join(err, os.RemoveAll(o.DataDir)) }()
+	}
+	if err := os.MkdirAll(o.DataDir, 0o711); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	drv, err := openDrivers(ctx, o, d.instance(), logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, drv.close()) }()
+	if err := d.openCluster(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.node.Close()) }()
+	d.agent, err = hostagent.New(ctx, d.agentConfig(drv))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.agent.Close()) }()
+	err = d.serve(ctx)
+	if !o.Dev {
+		return err
+	}
+	logger.Info("stopping the jails and removing what was made on this host")
+	retreat, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+	defer cancel()
+	return errors.Join(err, d.agent.Retreat(retreat))
+}
+
+// instance is a short name for the data directory: several daemons can live
+// on one machine, and each touches only what has its mark.
+func (d *daemon) instance() string {
+	sum := sha256.Sum256([]byte(d.o.DataDir))
+	return hex.EncodeToString(sum[:4])
+}
+
+func (d *daemon) openCluster() error {
+	node, err := cluster.Open(cluster.Config{
+		Dir: d.o.DataDir, Log: d.log, Reg: d.reg, Clock: time.Now, Fatal: d.fatal,
+	})
+	if err != nil {
+		return err
+	}
+	d.node = node
+	name := "rc-" + strings.ToLower(strings.TrimPrefix(string(node.ID()), "h-"))
+	d.ca, err = pki.OpenCA(filepath.Join(d.o.DataDir, "pki"), name, time.Now(), rand.Reader)
+	if err != nil {
+		return errors.Join(fmt.Errorf("cluster CA: %w", err), node.Close())
+	}
+	return nil
+}
+
+// fatal ends the process at once: a host that cannot trust its disk or its
+// log must not go on. Its jails do, and the next start adopts them.
+func (d *daemon) fatal(err error) {
+	d.log.Error("ending", "err", err)
+	os.Exit(1)
+}
+
+// serve runs all parts until ctx ends or one fails; then it waits for all.
+func (d *daemon) serve(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return d.node.Run(ctx, d.found, schedule(d.node, time.Now, d.log), sign(d.node, d.ca, time.Now, d.log))
+	})
+	if _, err := d.node.Wait(ctx, func(s *fsm.State) bool { return s.Cluster.ID != "" }); err != nil {
+		return errors.Join(fmt.Errorf("the cluster was not founded: %w", err), g.Wait())
+	}
+	g.Go(func() error { return d.agent.Run(ctx) })
+	for _, part := range []func(context.Context) error{d.serveLocal, d.serveTLS, d.serveMetrics, d.serveDNS, d.serveFeeds} {
+		g.Go(func() error { return part(ctx) })
+	}
+	g.Go(func() error {
+		select {
+		case <-d.ready:
+			d.hello()
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// found is a leader's duty: the first one makes the cluster.
+func (d *daemon) found(ctx context.Context) error {
+	if d.node.State().Cluster.ID != "" {
+		return nil
+	}
+	_, err := d.node.Propose(ctx, "host/"+string(d.node.ID()), fsm.Genesis{
+		ClusterID: d.ca.Cluster(), Domain: d.o.Domain, CA: string(d.ca.CertPEM())})
+	if err != nil {
+		return fmt.Errorf("found the cluster: %w", err)
+	}
+	return nil
+}
+
+// hello tells a person what to do next.
+func (d *daemon) hello() {
+	kind := "jails are real"
+	if d.o.Runtime == "sim" {
+		kind = "jails are SIMULATED: nothing of them runs"
+	}
+	fmt.Fprintf(os.Stderr, "rexcarcer %s is ready (%s)\n  data     %s\n  local    %s\n", version, kind, d.o.DataDir, d.socket())
+	if d.o.APIPort != 0 {
+		fmt.Fprintf(os.Stderr, "  api      https://%s (client certificate: %s)\n", hostPort(d.o.Bind, d.o.APIPort), filepath.Join(d.o.DataDir, "pki", "admin.crt"))
+	}
+	if d.o.DNSPort != 0 {
+		fmt.Fprintf(os.Stderr, "  dns      dig @%s -p %d NAME.%s\n", d.o.DNSBind, d.o.DNSPort, d.node.State().Cluster.Domain)
+	}
+	if d.o.MetricsPort != 0 {
+		fmt.Fprintf(os.Stderr, "  metrics  http://%s/metrics\n", hostPort(d.o.MetricsBind, d.o.MetricsPort))
+	}
+	fmt.Fprintf(os.Stderr, "next: rexctl apply cluster.hcl\n")
+}
+
+func (d *daemon) socket() string { return filepath.Join(d.o.RunDir, "rexcarcer.sock") }

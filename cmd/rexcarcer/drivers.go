@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rexcarcer/rexcarcer/hostagent"
+	"github.com/rexcarcer/rexcarcer/internal/run"
+	"github.com/rexcarcer/rexcarcer/jail"
+	"github.com/rexcarcer/rexcarcer/netd"
+	"github.com/rexcarcer/rexcarcer/zfssync"
+)
+
+// drivers are what the agent acts through.
+type drivers struct {
+	jails  jail.Driver
+	nets   netd.Driver
+	store  zfssync.Store
+	router *hostagent.RouterConfig
+}
+
+func (d drivers) close() error { return errors.Join(d.nets.Close(), d.store.Close()) }
+
+func openDrivers(ctx context.Context, o options, instance string, log *slog.Logger) (drivers, error) {
+	if o.Runtime == "sim" {
+		return drivers{jails: jail.NewSim(), nets: netd.NewSim(), store: zfssync.NewSim()}, nil
+	}
+	state := filepath.Join(o.RunDir, instance)
+	if err := os.MkdirAll(state, 0o711); err != nil {
+		return drivers{}, fmt.Errorf("make state directory: %w", err)
+	}
+	jails, err := jail.NewLinux(jail.LinuxConfig{StateDir: filepath.Join(state, "jails"), Instance: instance, Runner: run.Real{}, Log: log})
+	if err != nil {
+		return drivers{}, err
+	}
+	nets, err := netd.New(netd.Options{Instance: instance, RunDir: filepath.Join(state, "net"), Runner: run.Real{}, Log: log})
+	if err != nil {
+		return drivers{}, err
+	}
+	store, err := zfssync.Open(ctx, zfssync.Config{Dir: filepath.Join(o.DataDir, "storage"), Mirror: o.Mirror, Runner: run.Real{}, Log: log})
+	if err != nil {
+		return drivers{}, errors.Join(err, nets.Close())
+	}
+	router, err := routerConfig()
+	if err != nil {
+		return drivers{}, errors.Join(err, nets.Close(), store.Close())
+	}
+	return drivers{jails: jails, nets: nets, store: store, router: router}, nil
+}
+
+// routerConfig makes this very binary the router's. Its size and time say
+// when it has been replaced.
+func routerConfig() (*hostagent.RouterConfig, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find own binary: %w", err)
+	}
+	info, err := os.Stat(self)
+	if err != nil {
+		return nil, fmt.Errorf("find own binary: %w", err)
+	}
+	return &hostagent.RouterConfig{Binary: self, Build: fmt.Sprintf("%s %d %d", version, info.Size(), info.ModTime().UnixNano())}, nil
+}
+
+func (d *daemon) agentConfig(drv drivers) hostagent.Config {
+	return hostagent.Config{
+		Host: d.node.ID(), Name: d.o.Name, Dir: filepath.Join(d.o.DataDir), RunDir: d.o.RunDir, LogDir: d.o.LogDir,
+		Labels: d.o.Labels, Version: version, Cluster: d.node, Jails: drv.jails, Nets: drv.nets, Store: drv.store,
+		Router: drv.router, Resolvers: d.o.Resolvers, Runtime: d.o.Runtime, Clock: time.Now, Random: rand.Reader, Log: d.log, Reg: d.reg,
+	}
+}

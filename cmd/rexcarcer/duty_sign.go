@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/pki"
+)
+
+// jailCertLife is how long a jail's certificate is good; it is renewed at two
+// thirds of it.
+const jailCertLife = 7 * 24 * time.Hour
+
+// sign issues the certificates that hosts have asked for. The names are
+// State's, whatever the request says.
+func sign(l log, ca *pki.CA, clock func() time.Time, logger *slog.Logger) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var seen fsm.Tree[*fsm.Cert]
+		for {
+			changed := l.Watch()
+			s := l.State()
+			if !s.Certs.Same(seen) {
+				seen = s.Certs
+				proposeAll(ctx, l, "ca", signPending(s, ca, clock(), logger), logger)
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+}
+
+func signPending(s *fsm.State, ca *pki.CA, now time.Time, logger *slog.Logger) []fsm.Command {
+	var out []fsm.Command
+	for _, c := range s.Certs.All {
+		if len(c.CSR) == 0 {
+			continue
+		}
+		cmd, err := signOne(c, ca, now)
+		if err != nil {
+			logger.Warn("cannot sign", "jail", string(c.Jail), "err", err)
+			continue
+		}
+		out = append(out, cmd)
+	}
+	return out
+}
+
+func signOne(c *fsm.Cert, ca *pki.CA, now time.Time) (fsm.Command, error) {
+	id, err := pki.ParseID(c.URI)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := pki.Issue(ca, c.CSR, pki.Profile{ID: id, DNSNames: c.Names, IPs: c.Addrs, Lifetime: jailCertLife, Server: true, Client: true}, now)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pki.ParseChain(chain)
+	if err != nil {
+		return nil, fmt.Errorf("read what was signed: %w", err)
+	}
+	return fsm.SetCert{Jail: c.Jail, CSRSeq: c.CSRSeq, PEM: string(chain), Serial: list[0].SerialNumber.Text(16),
+		NotAfter: fsm.TimeOf(list[0].NotAfter)}, nil
+}

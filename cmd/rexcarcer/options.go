@@ -1,0 +1,268 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+	"github.com/hashicorp/hcl/v2/hclparse"
+	"github.com/urfave/cli/v2"
+)
+
+// options are everything that the daemon can be told, by file, variable or flag.
+type options struct {
+	Dev     bool
+	Runtime string // linux, sim
+	DataDir string // "" with Dev: a temporary directory
+	RunDir  string
+	LogDir  string
+	Name    string
+	Domain  string
+	Labels  map[string]string
+	Mirror  string
+
+	Bind        string // of the API over TLS
+	APIPort     int
+	MetricsBind string
+	MetricsPort int
+	DNSBind     string
+	DNSPort     int
+	Resolvers   []netip.AddrPort // empty: the host's
+
+	LogLevel slog.Level
+	temp     bool // DataDir is ours to delete
+}
+
+// fileConfig is the HCL of -config. Flags and variables win over it.
+type fileConfig struct {
+	DataDir     *string           `hcl:"data_dir,optional"`
+	RunDir      *string           `hcl:"run_dir,optional"`
+	LogDir      *string           `hcl:"log_dir,optional"`
+	Name        *string           `hcl:"name,optional"`
+	Domain      *string           `hcl:"domain,optional"`
+	Labels      map[string]string `hcl:"labels,optional"`
+	Mirror      *string           `hcl:"mirror,optional"`
+	Runtime     *string           `hcl:"runtime,optional"`
+	Bind        *string           `hcl:"bind,optional"`
+	APIPort     *int              `hcl:"api_port,optional"`
+	MetricsBind *string           `hcl:"metrics_bind,optional"`
+	MetricsPort *int              `hcl:"metrics_port,optional"`
+	DNSBind     *string           `hcl:"dns_bind,optional"`
+	DNSPort     *int              `hcl:"dns_port,optional"`
+	Resolvers   []string          `hcl:"resolvers,optional"`
+	LogLevel    *string           `hcl:"log_level,optional"`
+}
+
+func daemonFlags() []cli.Flag {
+	env := func(name string) []string {
+		return []string{"REXCARCER_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))}
+	}
+	str := func(name, value, usage string) cli.Flag {
+		return &cli.StringFlag{Name: name, Value: value, Usage: usage, EnvVars: env(name)}
+	}
+	num := func(name string, value int, usage string) cli.Flag {
+		return &cli.IntFlag{Name: name, Value: value, Usage: usage, EnvVars: env(name)}
+	}
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "dev", Usage: "a whole cluster on this machine, gone when it ends", EnvVars: env("dev")},
+		str("config", "", "`FILE` of settings in HCL"),
+		str("config-dir", "", "`DIR` whose *.hcl files are read in order"),
+		str("runtime", defaultRuntime(), "how jails are run: linux, or sim (simulated: no root, any system)"),
+		str("data-dir", "", "log, images, volumes (default /var/db/rexcarcer; with -dev a temporary directory)"),
+		str("run-dir", "/var/run/rexcarcer", "sockets"),
+		str("log-dir", "", "output of jails (default /var/log/rexcarcer; with -dev below the data directory)"),
+		str("name", "", "name of this host (default: its hostname)"),
+		str("domain", "rex.internal", "DNS domain of a new cluster"),
+		&cli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` for placement; may be repeated", EnvVars: env("label")},
+		str("mirror", "", "where debian:SUITE bases come from (default: the host's own apt source)"),
+		str("bind", "127.0.0.1", "address of the API over TLS"),
+		num("api-port", 7372, "port of the API over TLS; 0 turns it off"),
+		str("metrics-bind", "127.0.0.1", "address of /metrics, /healthz and /readyz"),
+		num("metrics-port", 7373, "port of /metrics, /healthz and /readyz; 0 turns them off"),
+		str("dns-bind", "127.0.0.1", "address of the DNS server for the host itself"),
+		num("dns-port", 7374, "port of the DNS server for the host itself; 0 turns it off"),
+		&cli.StringSliceFlag{Name: "resolver", Usage: "`ADDRESS[:PORT]` that answers what the cluster does not know (default: /etc/resolv.conf)", EnvVars: env("resolver")},
+		str("log-level", "info", "debug, info, warn or error"),
+	}
+}
+
+func defaultRuntime() string {
+	if runtime.GOOS == "linux" {
+		return "linux"
+	}
+	return "sim"
+}
+
+func optionsFrom(c *cli.Context) (options, error) {
+	file, err := readConfig(c.String("config"), c.String("config-dir"))
+	if err != nil {
+		return options{}, err
+	}
+	text := func(flag string, from *string) string {
+		if !c.IsSet(flag) && from != nil {
+			return *from
+		}
+		return c.String(flag)
+	}
+	number := func(flag string, from *int) int {
+		if !c.IsSet(flag) && from != nil {
+			return *from
+		}
+		return c.Int(flag)
+	}
+	o := options{
+		Dev: c.Bool("dev"), Runtime: text("runtime", file.Runtime), DataDir: text("data-dir", file.DataDir), RunDir: text("run-dir", file.RunDir),
+		LogDir: text("log-dir", file.LogDir), Name: text("name", file.Name), Domain: text("domain", file.Domain), Mirror: text("mirror", file.Mirror),
+		Bind: text("bind", file.Bind), APIPort: number("api-port", file.APIPort),
+		MetricsBind: text("metrics-bind", file.MetricsBind), MetricsPort: number("metrics-port", file.MetricsPort),
+		DNSBind: text("dns-bind", file.DNSBind), DNSPort: number("dns-port", file.DNSPort), Labels: map[string]string{},
+	}
+	if err := o.LogLevel.UnmarshalText([]byte(text("log-level", file.LogLevel))); err != nil {
+		return options{}, fmt.Errorf("log-level: want debug, info, warn or error: %w", err)
+	}
+	for k, v := range file.Labels {
+		o.Labels[k] = v
+	}
+	for _, l := range c.StringSlice("label") {
+		k, v, _ := strings.Cut(l, "=")
+		o.Labels[k] = v
+	}
+	resolvers := file.Resolvers
+	if c.IsSet("resolver") {
+		resolvers = c.StringSlice("resolver")
+	}
+	if o.Resolvers, err = parseResolvers(resolvers); err != nil {
+		return options{}, err
+	}
+	return o, o.complete()
+}
+
+// complete fills in what depends on other options, and checks the rest.
+func (o *options) complete() error {
+	switch o.Runtime {
+	case "sim":
+	case "linux":
+		if runtime.GOOS != "linux" {
+			return errors.New("runtime linux needs Linux: use -runtime=sim here")
+		}
+		if os.Geteuid() != 0 {
+			return errors.New("not root: jails, networks and mounts need it. Run it as root, or look around with -dev -runtime=sim")
+		}
+	default:
+		return fmt.Errorf("unknown runtime %q: want linux or sim", o.Runtime)
+	}
+	if o.Name == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("name of this host: %w: give -name", err)
+		}
+		o.Name, _, _ = strings.Cut(strings.ToLower(name), ".")
+	}
+	var err error
+	switch {
+	case o.DataDir != "":
+	case o.Dev:
+		if o.DataDir, err = os.MkdirTemp("/var/tmp", "rexcarcer-dev-"); err != nil {
+			return fmt.Errorf("make a temporary data directory: %w", err)
+		}
+		o.temp = true
+	default:
+		o.DataDir = "/var/db/rexcarcer"
+	}
+	if o.DataDir, err = filepath.Abs(o.DataDir); err != nil {
+		return err
+	}
+	if o.RunDir, err = filepath.Abs(o.RunDir); err != nil {
+		return err
+	}
+	if o.LogDir == "" {
+		o.LogDir = "/var/log/rexcarcer"
+		if o.Dev {
+			o.LogDir = filepath.Join(o.DataDir, "log")
+		}
+	}
+	if len(o.Resolvers) == 0 {
+		o.Resolvers, err = hostResolvers("/etc/resolv.conf")
+	}
+	return err
+}
+
+func readConfig(file, dir string) (fileConfig, error) {
+	var names []string
+	if file != "" {
+		names = append(names, file)
+	}
+	if dir != "" {
+		found, err := filepath.Glob(filepath.Join(dir, "*.hcl"))
+		if err != nil || len(found) == 0 {
+			return fileConfig{}, fmt.Errorf("config-dir %s: no *.hcl file in it", dir)
+		}
+		names = append(names, found...)
+	}
+	var files []*hcl.File
+	parser := hclparse.NewParser()
+	for _, name := range names {
+		f, diags := parser.ParseHCLFile(name)
+		if diags.HasErrors() {
+			return fileConfig{}, diags // names file, line and column
+		}
+		files = append(files, f)
+	}
+	var out fileConfig
+	if len(files) == 0 {
+		return out, nil
+	}
+	if diags := gohcl.DecodeBody(hcl.MergeFiles(files), nil, &out); diags.HasErrors() {
+		return fileConfig{}, diags
+	}
+	return out, nil
+}
+
+func parseResolvers(list []string) (out []netip.AddrPort, err error) {
+	for _, text := range list {
+		if a, err := netip.ParseAddr(text); err == nil {
+			out = append(out, netip.AddrPortFrom(a, 53))
+			continue
+		}
+		ap, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return nil, fmt.Errorf("resolver %q: want ADDRESS or ADDRESS:PORT", text)
+		}
+		out = append(out, ap)
+	}
+	return out, nil
+}
+
+// hostResolvers reads the nameserver lines of a resolv.conf(5).
+func hostResolvers(path string) (out []netip.AddrPort, err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil // nothing outside the cluster is resolved then
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) >= 2 && fields[0] == "nameserver" {
+			if a, err := netip.ParseAddr(fields[1]); err == nil {
+				out = append(out, netip.AddrPortFrom(a, 53))
+			}
+		}
+	}
+	return out, lines.Err()
+}
+
+func hostPort(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }

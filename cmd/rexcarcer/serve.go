@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/rexcarcer/rexcarcer/api"
+	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/pki"
+	"github.com/rexcarcer/rexcarcer/plan"
+	"github.com/rexcarcer/rexcarcer/scheduler"
+	"github.com/rexcarcer/rexcarcer/spec"
+)
+
+// serveLocal answers the API on the local socket, for root alone.
+func (d *daemon) serveLocal(ctx context.Context) error {
+	if err := os.MkdirAll(d.o.RunDir, 0o711); err != nil {
+		return fmt.Errorf("make run directory: %w", err)
+	}
+	path := d.socket()
+	l, err := listenUnix(path)
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	s, err := d.apiServer(api.IdentifyLocal)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	close(d.ready)
+	return s.Serve(ctx, l)
+}
+
+// listenUnix binds path, replacing the socket of a daemon that is gone but
+// not that of one which answers.
+func listenUnix(path string) (net.Listener, error) {
+	if c, err := net.Dial("unix", path); err == nil {
+		return nil, errors.Join(fmt.Errorf("%s is served by another rexcarcer: stop it, or choose another -run-dir", path), c.Close())
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("replace %s: %w", path, err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("local API: %w", err)
+	}
+	return l, nil
+}
+
+func (d *daemon) apiServer(who api.Identify) (*api.Server, error) {
+	cfg := api.Config{Log: apiLog{d.node}, Host: apiHost{d}, Plan: d.plan, Explain: d.explain, Identify: who,
+		Version: version, Logger: d.log, Live: d.live}
+	if !d.counted {
+		cfg.Registry = d.reg
+		d.counted = true
+	}
+	return api.New(cfg)
+}
+
+func (d *daemon) live() map[fsm.HostID]api.HostLive {
+	leader, _ := d.node.Leader()
+	return map[fsm.HostID]api.HostLive{d.node.ID(): {Leader: leader, AppliedIndex: d.node.State().Index}}
+}
+
+// plan compares a wish with State and asks the scheduler where the jails would go.
+func (d *daemon) plan(s *fsm.State, w *spec.Wish) (any, error) {
+	place := func(s *fsm.State) []fsm.Command { return scheduler.Schedule(s, fsm.TimeOf(time.Now())).Commands }
+	return plan.Make(w, s, place)
+}
+
+func (d *daemon) explain(s *fsm.State, jail fsm.JailName) []string {
+	return scheduler.Explain(s, jail, fsm.TimeOf(time.Now())).Lines()
+}
+
+// serveTLS answers the API to clients with a certificate of the cluster.
+func (d *daemon) serveTLS(ctx context.Context) error {
+	if d.o.APIPort == 0 {
+		return nil
+	}
+	id, err := d.hostIdentity()
+	if err != nil {
+		return err
+	}
+	if err := d.adminCert(); err != nil {
+		return err
+	}
+	addr := hostPort(d.o.Bind, d.o.APIPort)
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("API over TLS on %s: %w: choose another -api-port, or 0 to do without", addr, err)
+	}
+	s, err := d.apiServer(api.IdentifyTLS(tlsRole))
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	conf := pki.ServerTLS(id, d.ca.Pool(), true, pki.AllowRoles(d.ca.Cluster(), pki.RoleUser, pki.RoleHost), time.Now)
+	conf.NextProtos = []string{"http/1.1"} // exec takes the connection over, which HTTP/2 has no way to do
+	return s.Serve(ctx, tls.NewListener(l, conf))
+}
+
+// tlsRole says who a verified client certificate speaks for.
+func tlsRole(c *x509.Certificate) (by, role string, err error) {
+	id, err := pki.CertID(c)
+	if err != nil {
+		return "", "", err
+	}
+	if id.Role == pki.RoleUser {
+		return "user/" + id.Name, "admin", nil
+	}
+	return string(id.Role) + "/" + id.Name, string(id.Role), nil
+}
+
+const (
+	hostCertLife  = 30 * 24 * time.Hour
+	adminCertLife = 30 * 24 * time.Hour
+)
+
+// hostIdentity is this host's own certificate, made anew at each start and
+// renewed while the daemon runs.
+func (d *daemon) hostIdentity() (*pki.Identity, error) {
+	chain, key, err := d.issue("host.key", pki.Profile{
+		ID: pki.ID{Role: pki.RoleHost, Name: string(d.node.ID())}, DNSNames: []string{"localhost", d.o.Name},
+		IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}, Lifetime: hostCertLife, Server: true, Client: true})
+	if err != nil {
+		return nil, fmt.Errorf("certificate of this host: %w", err)
+	}
+	return pki.NewIdentity(chain, key)
+}
+
+// adminCert leaves a user certificate beside the CA, for rexctl over TLS.
+func (d *daemon) adminCert() error {
+	chain, _, err := d.issue("admin.key", pki.Profile{ID: pki.ID{Role: pki.RoleUser, Name: "admin"}, Lifetime: adminCertLife, Client: true})
+	if err != nil {
+		return fmt.Errorf("certificate of the administrator: %w", err)
+	}
+	if err := renameio.WriteFile(filepath.Join(d.o.DataDir, "pki", "admin.crt"), chain, 0o600); err != nil {
+		return fmt.Errorf("certificate of the administrator: %w", err)
+	}
+	return nil
+}
+
+func (d *daemon) issue(keyName string, p pki.Profile) (chain, key []byte, err error) {
+	path := filepath.Join(d.o.DataDir, "pki", keyName)
+	signer, err := pki.EnsureKey(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	csr, err := pki.NewCSR(signer, p.ID.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if chain, err = pki.Issue(d.ca, csr, p, time.Now()); err != nil {
+		return nil, nil, err
+	}
+	key, err = os.ReadFile(path)
+	return chain, key, err
+}
+
+// serveMetrics answers /metrics, /healthz and /readyz.
+func (d *daemon) serveMetrics(ctx context.Context) error {
+	if d.o.MetricsPort == 0 {
+		return nil
+	}
+	addr := hostPort(d.o.MetricsBind, d.o.MetricsPort)
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("metrics on %s: %w: choose another -metrics-port, or 0 to do without", addr, err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(d.reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if _, ok := d.node.State().Hosts.Get(string(d.node.ID())); !ok {
+			http.Error(w, "this host has not joined yet", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	return serveHTTP(ctx, &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}, l)
+}
+
+// serveHTTP serves until ctx ends, then lets requests finish for a moment.
+func serveHTTP(ctx context.Context, s *http.Server, l net.Listener) error {
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	err := s.Shutdown(stop)
+	if serr := <-done; !errors.Is(serr, http.ErrServerClosed) {
+		err = errors.Join(err, serr)
+	}
+	return err
+}

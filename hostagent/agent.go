@@ -1,0 +1,202 @@
+package hostagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/hostagent/build"
+	"github.com/rexcarcer/rexcarcer/jail"
+	"github.com/rexcarcer/rexcarcer/netd"
+	"github.com/rexcarcer/rexcarcer/zfssync"
+)
+
+// Log is what the agent needs of package cluster.
+type Log interface {
+	State() *fsm.State
+	Watch() <-chan struct{}
+	Wait(ctx context.Context, ok func(*fsm.State) bool) (*fsm.State, error)
+	Propose(ctx context.Context, by string, cmd fsm.Command) (fsm.Applied, error)
+}
+
+// Config of an Agent. All fields but Reg, Router and Random are required.
+type Config struct {
+	Host    fsm.HostID
+	Name    string // of the host
+	Dir     string // data directory: host.db, keys/
+	RunDir  string // sockets of networks
+	LogDir  string // output of jails
+	Labels  map[string]string
+	Version string
+
+	Cluster Log
+	Jails   jail.Driver
+	Nets    netd.Driver
+	Store   zfssync.Store
+
+	Router    *RouterConfig // nil: networks have no router process (simulated runtime)
+	Resolvers []netip.AddrPort
+
+	Runtime string // linux, jail, sim
+	Clock   func() time.Time
+	Random  io.Reader
+	Log     *slog.Logger
+	Reg     prometheus.Registerer
+}
+
+// Agent makes this host so. Make it with New, run it with Run.
+type Agent struct {
+	c       Config
+	db      *hostDB
+	builder *build.Builder
+	metrics *metrics
+
+	features jail.Features
+	idmap    bool // each jail gets a user namespace with ids of its own
+
+	networks *networks
+
+	mu      sync.Mutex
+	workers map[string]*worker // guarded by mu; by jail uuid
+	wg      sync.WaitGroup     // workers
+}
+
+// New opens host.db and asks the drivers what they can do here.
+func New(ctx context.Context, c Config) (*Agent, error) {
+	if err := makeDirs(c.Dir, c.RunDir, c.LogDir, filepath.Join(c.Dir, "keys")); err != nil {
+		return nil, err
+	}
+	a := &Agent{c: c, workers: map[string]*worker{}, metrics: newMetrics(c.Reg)}
+	var err error
+	if a.features, err = c.Jails.Probe(ctx); err != nil {
+		return nil, fmt.Errorf("jails cannot run on this host: %w", err)
+	}
+	if err := c.Nets.Probe(ctx); err != nil {
+		return nil, fmt.Errorf("networks cannot be made on this host: %w", err)
+	}
+	a.idmap = a.features.UserNS && c.Store.Features().IDMap
+	if a.db, err = openHostDB(c.Dir); err != nil {
+		return nil, err
+	}
+	a.networks = newNetworks(a)
+	a.builder = a.newBuilder()
+	return a, nil
+}
+
+// Close closes host.db. Run must have returned.
+func (a *Agent) Close() error { return a.db.close() }
+
+// Run registers the host, adopts what a predecessor left, and then follows
+// State until ctx ends. Jails go on.
+func (a *Agent) Run(ctx context.Context) error {
+	if err := a.register(ctx); err != nil {
+		return err
+	}
+	if err := a.adopt(ctx); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer a.wg.Wait()
+	wg.Go(func() { a.networks.run(ctx) })
+	for {
+		changed := a.c.Cluster.Watch()
+		s := a.c.Cluster.State()
+		poke(a.networks.wakeup)
+		a.dispatch(ctx, s)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// dispatch makes sure that each jail with a Run here has a worker, and wakes
+// those whose want may have changed.
+func (a *Agent) dispatch(ctx context.Context, s *fsm.State) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range s.ByHost.Prefix(string(a.c.Host) + "/") {
+		j, ok := s.Jails.Get(string(r.Jail))
+		if !ok {
+			continue
+		}
+		if a.workers[j.UUID] == nil {
+			a.startWorker(ctx, row{UUID: j.UUID, Name: r.Jail, Wish: j.Wish}, nil)
+		}
+	}
+	for _, w := range a.workers {
+		w.wake(s)
+	}
+}
+
+// startWorker runs the worker of one jail; a.mu is held.
+func (a *Agent) startWorker(ctx context.Context, r row, alive *jail.Status) {
+	w := newWorker(a, r, alive)
+	a.workers[r.UUID] = w
+	a.wg.Go(func() {
+		w.run(ctx)
+		if w.forgotten {
+			a.mu.Lock()
+			delete(a.workers, r.UUID)
+			a.mu.Unlock()
+		}
+	})
+}
+
+func (a *Agent) worker(uuid string) *worker {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.workers[uuid]
+}
+
+// propose sends a Command as this host. A refusal is final, anything else is
+// tried again until ctx ends: the cluster may have no leader for a while.
+func (a *Agent) propose(ctx context.Context, cmd fsm.Command) error {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		_, err := a.c.Cluster.Propose(ctx, "host/"+string(a.c.Host), cmd)
+		if refusal := (*fsm.Refusal)(nil); err == nil || errors.As(err, &refusal) || ctx.Err() != nil {
+			return err
+		}
+		a.c.Log.Warn("proposal failed, trying again", "kind", cmd.Kind(), "err", err)
+		if !sleep(ctx, wait) {
+			return err
+		}
+	}
+}
+
+// jailID is the driver's id of a jail.
+func jailID(uuid string) string { return "rex-" + uuid }
+
+// shortID is the 8 hex digits that interface names are made from.
+func shortID(uuid string) string { return uuid[:8] }
+
+// sleep waits and reports whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// poke leaves a wake-up in a channel of size 1.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,189 @@
+package hostagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/netd"
+)
+
+// networks keeps bridges, routers and rules of this host as State wants them.
+type networks struct {
+	a       *Agent
+	last    netd.Config        // what Set was last called with; owned by run
+	routers map[string]*router // owned by run
+	wakeup  chan struct{}
+	build   slots
+
+	mu      sync.Mutex
+	ready   map[string]error // guarded by mu; by network: nil when it is made
+	changed chan struct{}    // guarded by mu; closed when ready changes
+}
+
+func newNetworks(a *Agent) *networks {
+	return &networks{a: a, wakeup: make(chan struct{}, 1), routers: map[string]*router{}, ready: map[string]error{}, changed: make(chan struct{})}
+}
+
+// NetworksOf is the pure part: what s wants of this host's networks. Every
+// host carries every network, so that a jail placed on it never waits.
+func NetworksOf(s *fsm.State) netd.Config {
+	var c netd.Config
+	for _, n := range s.Networks.All {
+		out := netd.Network{Name: n.Name, ID: n.ID, Subnet: n.Subnet, Subnet6: n.Subnet6, NAT: n.NAT, Allow: n.Allow}
+		for _, p := range n.Publish {
+			out.Publish = append(out.Publish, netd.Publish{HostPort: p.Port, Proto: p.Proto, Members: membersOf(s, n.Name, p.Service)})
+		}
+		c.Networks = append(c.Networks, out)
+	}
+	return c
+}
+
+// membersOf lists the healthy members of a service in one network, sorted.
+func membersOf(s *fsm.State, network, service string) []netip.AddrPort {
+	var out []netip.AddrPort
+	for name, j := range s.Jails.All {
+		i := slices.IndexFunc(j.Addrs, func(a fsm.Addr) bool { return a.Network == network })
+		if i < 0 {
+			continue
+		}
+		run, ok := s.Runs.Get(name)
+		if !ok || run.Phase != fsm.Running || run.Health != fsm.HealthHealthy {
+			continue
+		}
+		for _, sv := range j.Spec.Services {
+			if sv.Name == service {
+				out = append(out, netip.AddrPortFrom(j.Addrs[i].Addr, sv.Port))
+			}
+		}
+	}
+	slices.SortFunc(out, netip.AddrPort.Compare)
+	return out
+}
+
+// run follows State until ctx ends.
+func (n *networks) run(ctx context.Context) {
+	defer n.wait()
+	retry := backoff{first: 500 * time.Millisecond, limit: 30 * time.Second}
+	for {
+		var again <-chan time.Time
+		if err := n.pass(ctx, n.want()); err != nil && ctx.Err() == nil {
+			n.a.c.Log.Warn("networks are not as wanted, trying again", "err", err)
+			n.a.metrics.failures.WithLabelValues("networks").Inc()
+			again = time.After(retry.next())
+		} else {
+			retry.reset()
+		}
+		select {
+		case <-n.wakeup:
+		case <-again:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (n *networks) want() netd.Config {
+	c := NetworksOf(n.a.c.Cluster.State())
+	if n.build.wanted() {
+		c.Networks = append(c.Networks, buildNet())
+	}
+	return c
+}
+
+func (n *networks) pass(ctx context.Context, want netd.Config) error {
+	if n.last.Networks != nil && reflect.DeepEqual(want, n.last) {
+		return nil
+	}
+	err := n.a.c.Nets.Set(ctx, want)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	failed := failures(err)
+	for _, net := range want.Networks {
+		if failed[net.Name] == nil && net.Name != buildNetwork {
+			failed[net.Name] = n.ensureRouter(ctx, net)
+		}
+	}
+	n.dropRouters(want)
+	n.publish(want, failed)
+	n.last = want
+	all := err
+	for _, net := range want.Networks {
+		all = errors.Join(all, failed[net.Name])
+	}
+	if all != nil {
+		n.last = netd.Config{}
+	}
+	return all
+}
+
+// failures sorts what Set could not do by network.
+func failures(err error) map[string]error {
+	out := map[string]error{}
+	var walk func(error)
+	walk = func(e error) {
+		switch x := e.(type) { //nolint:errorlint // the tree is walked by hand
+		case nil:
+		case *netd.NetworkError:
+			out[x.Network] = x
+		case *netd.OverlapError:
+			out[x.Network] = x
+		case *netd.PortTakenError:
+			// The network works but for this port.
+		case interface{ Unwrap() []error }:
+			for _, u := range x.Unwrap() {
+				walk(u)
+			}
+		case interface{ Unwrap() error }:
+			walk(x.Unwrap())
+		}
+	}
+	walk(err)
+	return out
+}
+
+func (n *networks) publish(want netd.Config, failed map[string]error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ready = map[string]error{}
+	for _, net := range want.Networks {
+		n.ready[net.Name] = failed[net.Name]
+	}
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// await returns once all of names are made on this host, or the error that
+// stands in the way of one.
+func (n *networks) await(ctx context.Context, names []string) error {
+	for {
+		n.mu.Lock()
+		changed, missing := n.changed, ""
+		for _, name := range names {
+			err, known := n.ready[name]
+			if err != nil {
+				n.mu.Unlock()
+				return err
+			}
+			if !known {
+				missing = name
+			}
+		}
+		n.mu.Unlock()
+		if missing == "" {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("network %s is not made on this host yet: %w", missing, ctx.Err())
+		}
+	}
+}
