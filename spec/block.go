@@ -131,7 +131,7 @@ func (k *block) whole(name string, least, most int) (n int, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	n, err := smallInt(v, max(most, 1))
+	n, err := smallInt(v, 1<<53)
 	if err == nil && n < least || n > most {
 		err = fmt.Errorf("%d is not between %d and %d", n, least, most)
 	}

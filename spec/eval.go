@@ -42,7 +42,7 @@ func (d *decoder) eval(e hclsyntax.Expression, self map[string]cty.Value) (v cty
 	if p.self {
 		vars = map[string]cty.Value{"var": d.roots["var"], "local": d.roots["local"], "self": cty.ObjectVal(self)}
 	}
-	v, diags := p.expr.Value(&hcl.EvalContext{Variables: vars, Functions: functions})
+	v, diags := guardedValue(p.expr, &hcl.EvalContext{Variables: vars, Functions: functions})
 	if diags.HasErrors() {
 		d.hcl(diags)
 		return cty.DynamicVal, false
@@ -56,6 +56,21 @@ func (d *decoder) eval(e hclsyntax.Expression, self map[string]cty.Value) (v cty
 		p.known, p.value = true, v
 	}
 	return v, true
+}
+
+// guardedValue evaluates e. The function library panics on some odd arguments
+// (unexpected types deep inside of values); for the user that is one wrong
+// expression, not a crash.
+func guardedValue(e hclsyntax.Expression, ctx *hcl.EvalContext) (v cty.Value, diags hcl.Diagnostics) {
+	defer func() {
+		if r := recover(); r != nil {
+			at := e.Range()
+			v, diags = cty.DynamicVal, hcl.Diagnostics{{
+				Severity: hcl.DiagError, Summary: "the expression cannot be evaluated", Detail: fmt.Sprint(r), Subject: &at,
+			}}
+		}
+	}()
+	return e.Value(ctx)
 }
 
 // checkVariables says whether e uses self, and reports names that are not

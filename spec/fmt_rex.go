@@ -35,19 +35,17 @@ func formatRex(name string, src []byte) ([]byte, error) {
 		}
 		text, more := strings.CutSuffix(line, `\`)
 		text = strings.Trim(text, " \t\r")
+		if text == "" { // a line of \ alone says nothing
+			continue
+		}
 		if indent < 0 {
 			text, indent = canonicalVerb(text)
-		} else if text != "" {
+		} else {
 			out.WriteString(strings.Repeat(" ", indent))
 		}
 		out.WriteString(text)
 		if more {
-			if text != "" {
-				out.WriteByte(' ')
-			} else {
-				out.WriteString(strings.Repeat(" ", indent))
-			}
-			out.WriteByte('\\')
+			out.WriteString(" \\")
 		} else {
 			indent = -1
 		}

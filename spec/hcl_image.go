@@ -53,7 +53,7 @@ func (d *decoder) rexfile(k *block, name string) *Image {
 		return nil
 	}
 	p := parseRex(rexName(d.file.name, name), src)
-	m := p.finish(name, d.in)
+	m := p.finish(name, path.Dir(name), d.in)
 	d.diags = append(d.diags, p.diags...)
 	if p.diags.HasErrors() {
 		return nil

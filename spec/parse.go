@@ -136,6 +136,9 @@ func (d *decoder) decode(body *hclsyntax.Body) {
 }
 
 func (d *decoder) cluster(blocks []*hclsyntax.Block) {
+	if err := ValidName(d.wish.Name); err != nil && len(blocks) == 0 {
+		d.failAt(span{}, `add cluster "NAME" {}, or rename the file`, "without a cluster block the file's name is that of the cluster: %v", err)
+	}
 	for i, b := range blocks {
 		if i > 0 {
 			d.failAt(blockSpan(b), "", "a second cluster block: a file describes one cluster")

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -109,3 +110,5 @@ func TestContractFileBecomesOneJailPerReplica(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func mustPrefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }

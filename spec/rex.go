@@ -11,10 +11,11 @@ import (
 
 // ParseRex reads a .rex file. The image is named after the file; a nil Image
 // means that the Diagnostics hold an error. Keys are computed as if the base
-// were no image of a Wish. It never panics, whatever src is.
+// were no image of a Wish. CopyDigest is asked with contextDir ".", the
+// directory of the file. It never panics, whatever src is.
 func ParseRex(name string, src []byte, in Inputs) (*Image, Diagnostics) {
 	p := parseRex(name, src)
-	m := p.finish(name, in)
+	m := p.finish(name, ".", in)
 	if !p.diags.HasErrors() {
 		p.check(m)
 	}
@@ -95,7 +96,7 @@ func (p *rexParser) line(l rexLine) {
 			if name == "" {
 				verb.sp = whole.all()
 			}
-			p.fail(verb.sp, suggest(verb.text, []string{"RUN", "COPY", "COPYALL"}), "PROVISION %s: RUN, COPY or COPYALL is needed", clip(verb.text))
+			p.fail(verb.sp, suggest(verb.text, []string{"RUN", "COPY", "COPYALL"}), "PROVISION wants RUN, COPY or COPYALL after it")
 			return
 		}
 	}

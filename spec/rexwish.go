@@ -4,12 +4,12 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/netip"
-	"path"
 	"strings"
 )
 
-// finish completes the image: its name, and the digests of what COPY takes.
-func (p *rexParser) finish(name string, in Inputs) *Image {
+// finish completes the image: its name, and the digests of what COPY takes
+// from the directory dir (as Inputs.CopyDigest calls it).
+func (p *rexParser) finish(name, dir string, in Inputs) *Image {
 	m := &p.image
 	m.Rexfile = name
 	m.Name = stem(name)
@@ -19,7 +19,7 @@ func (p *rexParser) finish(name string, in Inputs) *Image {
 	if p.diags.HasErrors() {
 		return m
 	}
-	p.digests(path.Dir(name), in)
+	p.digests(dir, in)
 	return m
 }
 
@@ -94,9 +94,12 @@ func (p *rexParser) take(problems []Problem, prefix string) {
 // it is the same at every apply; the address is leased.
 func ParseRexWish(name string, src []byte, in Inputs) (*Wish, Diagnostics) {
 	p := parseRex(name, src)
-	m := p.finish(path.Base(name), in)
+	m := p.finish(name, ".", in)
 	if !p.diags.HasErrors() && m.Host == "" && !m.Addr.IsValid() && len(m.Service) == 0 {
 		p.fail(span{}, "add HOSTNAME, IP or SERVICE, or use the file as the rexfile of an image block", "the file describes an image only, there is nothing to run")
+	}
+	if err := ValidName(m.Name); err != nil {
+		p.fail(span{}, "rename the file: its name is that of the jail, its image and its network", "%v", err)
 	}
 	if p.diags.HasErrors() {
 		return nil, p.diags.sorted()

@@ -12,7 +12,8 @@ func suggest(got string, names []string) string {
 	sorted := append([]string(nil), names...)
 	sort.Strings(sorted)
 	for _, n := range sorted {
-		if d := editDistance(strings.ToLower(got), strings.ToLower(n), distance); d < distance {
+		d := editDistance(strings.ToLower(got), strings.ToLower(n), distance)
+		if d < distance && d < max(len(got), len(n)) { // else nothing is left of it
 			best, distance = n, d
 		}
 	}

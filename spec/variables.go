@@ -66,6 +66,7 @@ func (d *decoder) variable(name string, b *hclsyntax.Block) cty.Value {
 		t, ok := variableTypes[word]
 		if !ok {
 			k.fail(a, suggest(word, keysOf(variableTypes)), "the type of a variable is string, number, bool, list, map or any, without quotes")
+			t = cty.DynamicPseudoType
 		}
 		want = t
 	}
@@ -117,7 +118,7 @@ func (d *decoder) outside(name, text string, want cty.Type, at span) cty.Value {
 	if diags.HasErrors() || len(expr.Variables()) > 0 {
 		return cty.StringVal(text) // a bare word
 	}
-	v, diags := pay(expr, &d.budget).Value(&hcl.EvalContext{})
+	v, diags := guardedValue(pay(expr, &d.budget), &hcl.EvalContext{})
 	if diags.HasErrors() || !v.IsWhollyKnown() {
 		return fail("write a number, a text, a list or a map")
 	}
