@@ -86,7 +86,7 @@ func (h *Handler) answer(buf, query []byte, from netip.AddrPort, udp bool, shard
 	zone := h.zone.Load()
 	var q question
 	what := answered
-	if q.parse(query) {
+	if q.parse(query) && plainType(q.typ) {
 		reply, what = q.reply(zone, buf, query, udp)
 	} else {
 		what = unusual
@@ -159,9 +159,9 @@ func (q *question) parse(query []byte) bool {
 	q.name, q.typ, q.end = n, binary.BigEndian.Uint16(query[at:]), at+4
 	q.size = minUDP
 	if query[11] == 0 {
-		return q.end == len(query) && plainType(q.typ)
+		return q.end == len(query)
 	}
-	return plainType(q.typ) && q.parseOPT(query[q.end:])
+	return q.parseOPT(query[q.end:])
 }
 
 // parseOPT reads the OPT record, RFC 6891 section 6.1.2, which must be all of

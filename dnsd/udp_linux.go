@@ -1,0 +1,203 @@
+package dnsd
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const canReusePort = true
+
+// batchSize is how many packets one system call reads or writes.
+const batchSize = 64
+
+// receiveBuffer holds a burst while a worker is busy, bytes.
+const receiveBuffer = 4 << 20
+
+// controlSocket prepares a socket before it is bound.
+func controlSocket(network, _ string, raw syscall.RawConn) error {
+	var optErr error
+	err := raw.Control(func(fd uintptr) {
+		if network[:3] != "udp" {
+			return
+		}
+		optErr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		// More than net.core.rmem_max needs CAP_NET_ADMIN; what we get suffices too.
+		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+		}
+	})
+	return errors.Join(err, optErr)
+}
+
+// message is struct mmsghdr of recvmmsg(2) and sendmmsg(2).
+type message struct {
+	header unix.Msghdr
+	length uint32
+}
+
+// batch is the memory of one worker: packets in, packets out. Only its
+// goroutine touches it.
+type batch struct {
+	raw      syscall.RawConn
+	in, out  [batchSize]message
+	inVec    [batchSize]unix.Iovec
+	outVec   [batchSize]unix.Iovec
+	peers    [batchSize]unix.RawSockaddrInet6 // large enough for IPv4 too
+	queries  [batchSize][maxQuery]byte
+	replies  [batchSize][maxUDP]byte
+	received int
+	sent     int
+	toSend   int
+	errno    syscall.Errno
+}
+
+// maxQuery is the longest UDP query taken; longer ones arrive cut and are
+// answered as malformed.
+const maxQuery = 2048
+
+func newBatch(conn *net.UDPConn) (*batch, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	b := &batch{raw: raw}
+	for i := range batchSize {
+		b.inVec[i].Base = &b.queries[i][0]
+		b.inVec[i].SetLen(maxQuery)
+		b.in[i].header.Name = (*byte)(unsafe.Pointer(&b.peers[i]))
+		b.in[i].header.Iov = &b.inVec[i]
+		b.in[i].header.SetIovlen(1)
+		b.out[i].header.Iov = &b.outVec[i]
+		b.out[i].header.SetIovlen(1)
+	}
+	return b, nil
+}
+
+// receive waits for packets and reads as many as are there.
+func (b *batch) receive(read func(fd uintptr) bool) (int, error) {
+	for i := range batchSize {
+		b.in[i].header.Namelen = unix.SizeofSockaddrInet6
+	}
+	if err := b.raw.Read(read); err != nil {
+		return 0, err
+	}
+	if b.errno != 0 {
+		return 0, os.NewSyscallError("recvmmsg", b.errno)
+	}
+	return b.received, nil
+}
+
+// tryReceive is called by the poller: false is "wait until readable".
+func (b *batch) tryReceive(fd uintptr) bool {
+	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
+	b.errno, b.received = errno, int(n)
+	return errno != unix.EAGAIN && errno != unix.EINTR
+}
+
+// trySend is called by the poller until all is sent. A packet that the kernel
+// refuses (its address is unreachable, a firewall says no) is passed over.
+func (b *batch) trySend(fd uintptr) bool {
+	for b.sent < b.toSend {
+		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.out[b.sent])), uintptr(b.toSend-b.sent), unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0:
+			b.sent += int(n)
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return false
+		default:
+			b.sent++
+		}
+	}
+	return true
+}
+
+// queue adds reply to packet i to those that are sent together.
+func (b *batch) queue(i int, reply []byte) {
+	k := b.toSend
+	b.outVec[k].Base = &reply[0]
+	b.outVec[k].SetLen(len(reply))
+	b.out[k].header.Name = b.in[i].header.Name
+	b.out[k].header.Namelen = b.in[i].header.Namelen
+	b.toSend++
+}
+
+// peer is who sent packet i.
+func (b *batch) peer(i int) netip.AddrPort {
+	sa := &b.peers[i]
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&sa.Port))[:])
+	if sa.Family == unix.AF_INET {
+		sa4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa))
+		return netip.AddrPortFrom(netip.AddrFrom4(sa4.Addr), port)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), port)
+}
+
+// serveUDP answers what arrives at conn until it is closed: a batch in, a
+// batch out, with two system calls for all of it.
+func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, shard *shard) error {
+	b, err := newBatch(conn)
+	if err != nil {
+		return fmt.Errorf("serve UDP on %s: %w", conn.LocalAddr(), err)
+	}
+	read, write := b.tryReceive, b.trySend
+	for {
+		n, err := b.receive(read)
+		if err != nil {
+			if !s.retry(ctx, "receive", err) {
+				return nil
+			}
+			continue
+		}
+		began := time.Now()
+		b.sent, b.toSend = 0, 0
+		for i := range n {
+			s.serveOne(ctx, conn, b, i, shard)
+		}
+		if b.toSend == 0 {
+			continue
+		}
+		if err := b.raw.Write(write); err != nil && !s.retry(ctx, "send", err) {
+			return nil
+		}
+		shard.observe(time.Since(began), b.toSend)
+	}
+}
+
+// serveOne answers packet i of b or has it resolved.
+func (s *Server) serveOne(ctx context.Context, conn *net.UDPConn, b *batch, i int, shard *shard) {
+	query := b.queries[i][:min(b.in[i].length, maxQuery)]
+	from := b.peer(i)
+	reply, forward := s.handler.answer(b.replies[i][:0], query, from, true, shard)
+	switch {
+	case forward:
+		s.resolve(ctx, slices.Clone(query), true, s.sendTo(conn, from, b.peers[i]))
+	case len(reply) > 0:
+		b.queue(i, reply)
+	}
+}
+
+// sendTo is how a reply that comes later goes back to where its query came
+// from, with an IPv6 zone where there is one.
+func (s *Server) sendTo(conn *net.UDPConn, from netip.AddrPort, peer unix.RawSockaddrInet6) func([]byte) {
+	if peer.Family == unix.AF_INET6 && peer.Scope_id != 0 {
+		if nic, err := net.InterfaceByIndex(int(peer.Scope_id)); err == nil {
+			from = netip.AddrPortFrom(from.Addr().WithZone(nic.Name), from.Port())
+		}
+	}
+	return func(reply []byte) {
+		// A client that has gone away is no error of ours.
+		_, _ = conn.WriteToUDPAddrPort(reply, from)
+	}
+}
