@@ -58,7 +58,7 @@ func (o *Overlay) clone(imageKey, uuid string, opt CloneOptions) error {
 	// What is mounted is what was recorded: an image rebuilt under the same key keeps its old clones as they are.
 	now := cloneRecord{ImageKey: imageKey, Top: was.Top, Options: opt}
 	if !known {
-		img, err := o.Image(imageKey)
+		img, err := o.readImage(imageKey)
 		if err != nil {
 			return err
 		}

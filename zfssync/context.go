@@ -50,7 +50,7 @@ func CopyDigest(root *os.Root, src []string) (string, error) {
 // PackContext writes the context beneath root (src: paths in it, shell patterns allowed; "." is all) as a
 // zstd-compressed tar, the same bytes for the same content, and returns its digest "sha256:<hex>", which is about the
 // content and not about the compression (see ContextDigest). Nothing outside root is read: a link inside a directory is
-// packed as a link, and a src that is a link is followed only within root.
+// packed as a link, and a src that is a link is refused.
 func PackContext(root *os.Root, src []string, w io.Writer) (digest string, err error) {
 	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
 	if err != nil {
@@ -67,13 +67,27 @@ func PackContext(root *os.Root, src []string, w io.Writer) (digest string, err e
 	return digest, nil
 }
 
-// ContextDigest returns the digest of a packed context, as PackContext gave it, for whoever received the bytes.
-func ContextDigest(packed io.Reader, limits Limits) (string, error) {
+// ContextDigest returns what CopyDigest gave for src, from a packed context: for whoever received the bytes, and must
+// not cache one content under the digest of another.
+func ContextDigest(packed io.Reader, src []string, limits Limits) (string, error) {
+	var clean []string
+	for _, s := range src {
+		s, err := cleanSource(s)
+		if err != nil {
+			return "", err
+		}
+		clean = append(clean, s)
+	}
 	d := newContextDigest()
 	err := eachMember(packed, limits, func(m member, content io.Reader) error {
-		d.begin(m)
-		_, err := io.Copy(d.h, content)
-		return err
+		for _, s := range clean {
+			if _, _, ok := matchSource(s, m.name); ok {
+				d.begin(m)
+				_, err := io.Copy(d.h, content)
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return "", err
@@ -190,21 +204,18 @@ func expand(root *os.Root, s string) ([]string, error) {
 	return names, nil
 }
 
-// addTree adds name, and all below it when it is a directory. name itself may be a link to a file of the context.
+// addTree adds name, and all below it when it is a directory. A link is no source: what it names would have to be read in
+// its place, and inside a directory it is packed as the link that it is.
 func addTree(root *os.Root, name string, rules []ignoreRule, found map[string]member) error {
 	info, err := root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("no such file in the build context %s", root.Name())
+	}
 	if err != nil {
-		return sourceError(root, name, err)
+		return err
 	}
 	if info.Mode()&fs.ModeSymlink != 0 {
-		if info, err = root.Stat(name); err != nil {
-			return sourceError(root, name, err)
-		}
-		if !info.Mode().IsRegular() {
-			return fmt.Errorf("%s is a link to a directory: name the directory itself", name)
-		}
-		found[name] = member{name: name, mode: info.Mode(), size: info.Size()}
-		return nil
+		return fmt.Errorf("%s is a link: name what it points to", name)
 	}
 	return fs.WalkDir(root.FS(), name, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -236,13 +247,6 @@ func addTree(root *os.Root, name string, rules []ignoreRule, found map[string]me
 		found[p] = m
 		return nil
 	})
-}
-
-func sourceError(root *os.Root, name string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("no such file in the build context %s", root.Name())
-	}
-	return fmt.Errorf("%s: %w", name, err)
 }
 
 // contextDigest hashes members in order, each with its length, so that no two lists look alike.

@@ -135,24 +135,18 @@ func readJSON(path string, v any) error {
 	return nil
 }
 
-// writeJSON replaces path at once; durable says that it must survive a power cut right after.
+// writeJSON replaces path at once when durable; otherwise it may be cut off by a crash, and is written in place.
 func writeJSON(path string, v any, durable bool) error {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
 	}
 	b = append(b, '\n')
+	write := os.WriteFile
 	if durable {
-		if err := renameio.WriteFile(path, b, 0o600); err != nil {
-			return fmt.Errorf("write %s: %w", path, err)
-		}
-		return nil
+		write = func(path string, b []byte, mode fs.FileMode) error { return renameio.WriteFile(path, b, mode) }
 	}
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := os.Rename(tmp, path); err != nil {
+	if err := write(path, b, 0o600); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
