@@ -8,33 +8,50 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startIn starts x with its network namespace set to the one at path. A child inherits the namespace of the THREAD that
-// forks it (setns(2)), so the thread is pinned, moved, and moved back. `ip netns exec` is not used: it remounts /sys.
-func startIn(path string, x *exec.Cmd) error {
-	if path == "" {
+// startIn starts x in the namespaces that c names. A child inherits those of the THREAD that forks it (setns(2),
+// unshare(2)), so a thread is pinned, moved, and thrown away: a goroutine that ends while it is locked takes its thread
+// along. `ip netns exec` is not used: it remounts /sys.
+func startIn(c Cmd, x *exec.Cmd) error {
+	if c.NetNS == "" && len(c.Hide) == 0 {
 		return x.Start()
 	}
-	target, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open network namespace %s: %w", path, err)
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked
+		if err := enter(c); err != nil {
+			done <- err
+			return
+		}
+		done <- x.Start()
+	}()
+	return <-done
+}
+
+// enter moves the calling thread.
+func enter(c Cmd) error {
+	if c.NetNS != "" {
+		fd, err := unix.Open(c.NetNS, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open network namespace %s: %w", c.NetNS, err)
+		}
+		defer unix.Close(fd)
+		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter network namespace %s: %w", c.NetNS, err)
+		}
 	}
-	defer unix.Close(target)
-	runtime.LockOSThread()
-	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		runtime.UnlockOSThread()
-		return fmt.Errorf("open own network namespace: %w", err)
+	if len(c.Hide) == 0 {
+		return nil
 	}
-	defer unix.Close(home)
-	if err := unix.Setns(target, unix.CLONE_NEWNET); err != nil {
-		runtime.UnlockOSThread()
-		return fmt.Errorf("enter network namespace %s: %w", path, err)
+	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("make mount namespace: %w", err)
 	}
-	startErr := x.Start()
-	if err := unix.Setns(home, unix.CLONE_NEWNET); err != nil {
-		// The thread stays locked: it dies with this goroutine instead of running others in a foreign namespace.
-		panic(fmt.Sprintf("return from network namespace %s: %v", path, err))
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil { // our umount stays here, the host's mounts still come
+		return fmt.Errorf("detach mount namespace: %w", err)
 	}
-	runtime.UnlockOSThread()
-	return startErr
+	for _, h := range c.Hide {
+		if err := unix.Unmount(h, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+			return fmt.Errorf("hide %s: %w", h, err)
+		}
+	}
+	return nil
 }

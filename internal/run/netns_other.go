@@ -7,10 +7,10 @@ import (
 	"os/exec"
 )
 
-// startIn starts x; network namespaces are a thing of Linux (FreeBSD enters a vnet by jexec).
-func startIn(path string, x *exec.Cmd) error {
-	if path != "" {
-		return errors.New("network namespaces exist on linux only")
+// startIn starts x; namespaces are a thing of Linux (FreeBSD enters a vnet by jexec).
+func startIn(c Cmd, x *exec.Cmd) error {
+	if c.NetNS != "" || len(c.Hide) > 0 {
+		return errors.New("namespaces exist on linux only")
 	}
 	return x.Start()
 }

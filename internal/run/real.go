@@ -63,7 +63,7 @@ func (Real) Run(ctx context.Context, c Cmd) (Result, error) {
 	}
 
 	begin := time.Now()
-	err := startIn(c.NetNS, x)
+	err := startIn(c, x)
 	if err == nil {
 		err = x.Wait()
 		if cctx.Err() != nil { // Cancel may have run: take stragglers of the group along
@@ -110,7 +110,7 @@ func (Real) Start(c Cmd) (*Process, error) {
 	}
 	x := exec.Command(c.Argv[0], c.Argv[1:]...) //nolint:noctx // outlives every context by purpose
 	prepare(x, c)
-	if err := startIn(c.NetNS, x); err != nil {
+	if err := startIn(c, x); err != nil {
 		return nil, &Error{Argv: c.Argv, RC: -1, Err: err}
 	}
 	return &Process{PID: x.Process.Pid, argv: c.Argv, cmd: x}, nil

@@ -44,6 +44,10 @@ type Cmd struct {
 	// NetNS is the path of a network namespace in which the process runs (Linux only); empty is ours.
 	NetNS string
 
+	// Hide starts the process in a mount namespace of its own from which these mounts are taken away (Linux only). Later
+	// mounts of the host still appear in it where the host shares them.
+	Hide []string
+
 	// Files become descriptors 3, 4, ... of the process.
 	Files []*os.File
 

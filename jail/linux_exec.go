@@ -1,0 +1,272 @@
+package jail
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/creack/pty"
+
+	"github.com/rexcarcer/rexcarcer/internal/run"
+)
+
+// Exit codes of a command that could not be run, as shells have them (sh(1), EXIT STATUS).
+const (
+	codeNotExecutable = 126
+	codeNotFound      = 127
+)
+
+// execGrace is how long a command has to end by SIGTERM when its caller goes away.
+const execGrace = 2 * time.Second
+
+// Exec runs a command in the jail by the runtime's exec, which joins every namespace, group and filter.
+func (l *Linux) Exec(ctx context.Context, id string, x Exec) (int, error) {
+	code, err := l.exec(ctx, id, x)
+	if err != nil {
+		return code, fmt.Errorf("exec in jail %s: %w", id, err)
+	}
+	return code, nil
+}
+
+func (l *Linux) exec(ctx context.Context, id string, x Exec) (int, error) {
+	rt, err := l.chosen(ctx)
+	if err != nil {
+		return -1, err
+	}
+	t, err := l.get(id)
+	if err != nil {
+		return -1, err
+	}
+	t.mu.Lock()
+	running := t.proc != nil && t.rec != nil
+	var spec Spec
+	var pid int
+	if running {
+		spec, pid = t.rec.Spec, t.rec.PID
+	}
+	t.mu.Unlock()
+	if !running {
+		return -1, ErrNotRunning
+	}
+	if len(x.Argv) == 0 || x.Argv[0] == "" {
+		return -1, errors.New("empty command")
+	}
+	if err := checkStrings(x.Argv, x.Env); err != nil {
+		return -1, err
+	}
+	// The jail's own view, with what it has mounted; magic because /proc/PID/root leads into its mount namespace.
+	root := "/proc/" + strconv.Itoa(pid) + "/root"
+	p, err := l.execProcess(root, spec, x)
+	if err != nil {
+		return -1, err
+	}
+	if err := lookCommand(root, x.Argv[0], x.WorkDir, p.env, nil); err != nil {
+		return refuse(x, err)
+	}
+	dir, err := os.MkdirTemp(l.dir(id), "exec-")
+	if err != nil {
+		return -1, fmt.Errorf("make exec directory: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, "process.json"), p.json, 0o600); err != nil {
+		return -1, fmt.Errorf("write process: %w", err)
+	}
+	verb := []string{"exec", "--process", filepath.Join(dir, "process.json"), "--pid-file", filepath.Join(dir, "pid")}
+	if x.TTY {
+		verb = append(verb, "--tty")
+	}
+	c := run.Cmd{
+		Argv:    rt.argv(l.runtimeRoot(), filepath.Join(dir, "log"), append(verb, id)...),
+		Timeout: run.NoTimeout, Grace: execGrace, Hide: rt.hide, CleanEnv: true,
+	}
+	if x.TTY {
+		err = l.withTerminal(ctx, c, x)
+	} else {
+		err = l.withPipes(ctx, c, x)
+	}
+	if ctx.Err() != nil {
+		l.killLeftover(id, dir)
+		return -1, ctx.Err()
+	}
+	return l.execCode(err, dir, rt)
+}
+
+// refuse says on Stderr why the command cannot run, as a shell would.
+func refuse(x Exec, err error) (int, error) {
+	w := x.Stderr
+	if x.TTY || w == nil {
+		w = x.Stdout
+	}
+	if w != nil {
+		if _, werr := fmt.Fprintf(w, "rexcarcer: %v\n", err); werr != nil {
+			return -1, werr
+		}
+	}
+	if errors.Is(err, errNoCommand) || errors.Is(err, os.ErrNotExist) {
+		return codeNotFound, nil
+	}
+	return codeNotExecutable, nil
+}
+
+// execCode tells the command's own code from a runtime that could not start it (255 for both kinds, so its log decides).
+func (l *Linux) execCode(err error, dir string, rt *runtime) (int, error) {
+	if err == nil {
+		return 0, nil
+	}
+	e, ok := errors.AsType[*run.Error](err)
+	if !ok || e.RC < 0 {
+		return -1, err
+	}
+	if !exists(filepath.Join(dir, "pid")) {
+		return -1, l.explain(err, filepath.Join(dir, "log"), rt)
+	}
+	return e.RC, nil
+}
+
+type execSpec struct {
+	json []byte
+	env  []string
+}
+
+func (l *Linux) execProcess(root string, s Spec, x Exec) (execSpec, error) {
+	user, err := lookupAccount(root, x.User)
+	if err != nil {
+		return execSpec{}, err
+	}
+	caps, err := capsOf(s.AddCaps)
+	if err != nil {
+		return execSpec{}, err
+	}
+	b := bundle{caps: caps, openFiles: hardOpenFiles(), oomScore: ownOOMScore(), user: user}
+	env := envOf(append(slices.Clone(s.Env), x.Env...), user, x.TTY)
+	p := b.process(x.Argv, env, x.WorkDir, s.Limits, x.TTY)
+	raw, err := json.Marshal(p)
+	if err != nil {
+		return execSpec{}, fmt.Errorf("encode process: %w", err)
+	}
+	return execSpec{json: raw, env: env}, nil
+}
+
+// withPipes runs c on plain streams. Input is copied by us into a pipe of our own, so that a caller whose input never
+// ends (a network connection) does not keep us after the command has ended.
+func (l *Linux) withPipes(ctx context.Context, c run.Cmd, x Exec) error {
+	c.Stdout, c.Stderr = orDiscard(x.Stdout), orDiscard(x.Stderr)
+	if x.Stdin == nil {
+		_, err := l.cfg.Runner.Run(ctx, c)
+		return err
+	}
+	if f, ok := x.Stdin.(*os.File); ok {
+		c.Stdin = f
+		_, err := l.cfg.Runner.Run(ctx, c)
+		return err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("make pipe: %w", err)
+	}
+	defer r.Close()
+	go func() { // ends when the input does, or at the first write after the command has gone
+		_, _ = io.Copy(w, x.Stdin)
+		_ = w.Close()
+	}()
+	c.Stdin = r
+	_, err = l.cfg.Runner.Run(ctx, c)
+	return err
+}
+
+// withTerminal gives the runtime a terminal of ours; it puts it into raw mode and makes the jail's own one, to which it
+// passes bytes and sizes. Job control happens on the inner one.
+func (l *Linux) withTerminal(ctx context.Context, c run.Cmd, x Exec) error {
+	ours, theirs, err := pty.Open()
+	if err != nil {
+		return fmt.Errorf("open terminal: %w", err)
+	}
+	defer ours.Close()
+	size := x.Size
+	if size == (WinSize{}) {
+		size = WinSize{Rows: 24, Cols: 80}
+	}
+	if err := setSize(ours, size); err != nil {
+		return errors.Join(err, theirs.Close())
+	}
+	c.Stdin, c.Stdout, c.Stderr, c.TTY = theirs, theirs, theirs, true
+
+	ended := make(chan struct{})
+	resized := make(chan struct{})
+	go func() {
+		defer close(resized)
+		for {
+			select {
+			case s, ok := <-x.Resize:
+				if !ok {
+					return
+				}
+				_ = setSize(ours, s) // a terminal that closes has no size
+			case <-ended:
+				return
+			}
+		}
+	}()
+	if x.Stdin != nil {
+		go func() { // as in withPipes
+			if _, err := io.Copy(ours, x.Stdin); err == nil {
+				_, _ = ours.Write([]byte{4}) // end of input, as ^D says it
+			}
+		}()
+	}
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		_, _ = io.Copy(orDiscard(x.Stdout), ours) // EIO when the last holder of the other end has gone
+	}()
+	_, err = l.cfg.Runner.Run(ctx, c)
+	_ = theirs.Close()
+	select {
+	case <-copied:
+	case <-time.After(execGrace): // something the command left behind holds the terminal
+	}
+	close(ended)
+	<-resized
+	return err
+}
+
+func setSize(f *os.File, s WinSize) error {
+	if err := pty.Setsize(f, &pty.Winsize{Rows: s.Rows, Cols: s.Cols}); err != nil {
+		return fmt.Errorf("set size of terminal: %w", err)
+	}
+	return nil
+}
+
+func orDiscard(w io.Writer) io.Writer {
+	if w == nil {
+		return io.Discard
+	}
+	return w
+}
+
+// killLeftover ends the command itself when its runtime had to be killed. Only a process that is in the jail's group is
+// touched: the pid may be another's by now.
+func (l *Linux) killLeftover(id, dir string) {
+	pid := readPID(dir)
+	if pid == 0 {
+		return
+	}
+	p, err := openProcess(pid)
+	if err != nil {
+		return
+	}
+	defer p.close()
+	if inGroup(pid, l.cg.path(id)) {
+		if err := p.signal(int(syscall.SIGKILL)); err != nil {
+			l.cfg.Log.Warn("command of an exec not ended", "id", id, "err", err)
+		}
+	}
+}

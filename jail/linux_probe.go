@@ -1,0 +1,207 @@
+package jail
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	goruntime "runtime"
+	"time"
+
+	"github.com/rexcarcer/rexcarcer/internal/run"
+)
+
+const probeCode = 42 // what the probe jail's only program exits with
+
+// Probe tries the runtimes in order of speed, each by a jail that runs one tiny program, and takes the first that works:
+// crun, crun without sight of a hybrid layout's unified hierarchy (which it refuses), runc. It runs once; later calls
+// return what it found.
+func (l *Linux) Probe(ctx context.Context) (Features, error) {
+	if _, err := l.chosen(ctx); err != nil {
+		return Features{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.feat, nil
+}
+
+func (l *Linux) chosen(ctx context.Context) (*runtime, error) {
+	l.mu.Lock()
+	rt := l.rt
+	l.mu.Unlock()
+	if rt != nil {
+		return rt, nil
+	}
+	l.probing.Lock()
+	defer l.probing.Unlock()
+	l.mu.Lock()
+	rt = l.rt
+	l.mu.Unlock()
+	if rt != nil {
+		return rt, nil
+	}
+	f := Features{Driver: "linux", CGroup: l.cg.layout, ExitInfo: exitInfoSupported()}
+	var tried error
+	for _, c := range l.candidates() {
+		if err := l.tryRuntime(ctx, c, IDMap{}); err != nil {
+			tried = errors.Join(tried, fmt.Errorf("%s: %w", describe(c), err))
+			f.Notes = append(f.Notes, fmt.Sprintf("%s does not work here: %v", describe(c), err))
+			continue
+		}
+		rt = c
+		break
+	}
+	if rt == nil {
+		if tried == nil {
+			tried = errors.New("neither crun nor runc is installed (Debian: apt-get install runc crun)")
+		}
+		return nil, fmt.Errorf("no OCI runtime works on this host: %w", tried)
+	}
+	f.Runtime, f.Seccomp = describe(rt), true
+	if err := l.tryRuntime(ctx, rt, IDMap{HostBase: 1 << 20, Size: 1 << 16}); err != nil {
+		f.Notes = append(f.Notes, fmt.Sprintf("no user namespaces: %v", err))
+	} else {
+		f.UserNS = true
+	}
+	for _, c := range []string{"cpu", "cpuset", "memory", "pids"} {
+		if l.cg.at[c] != "" {
+			f.Limits = append(f.Limits, c)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rt, l.feat = rt, f
+	return rt, nil
+}
+
+func (l *Linux) candidates() []*runtime {
+	names := []string{"crun", "runc"}
+	if l.cfg.Runtime != "" {
+		names = []string{l.cfg.Runtime}
+	}
+	var out []*runtime
+	for _, n := range names {
+		p, err := exec.LookPath(n)
+		if err != nil {
+			continue
+		}
+		r := &runtime{path: p, kind: runtimeKind(p)}
+		out = append(out, r)
+		if hide := l.cg.unifiedMount(); r.kind == "crun" && hide != "" {
+			// It is known to refuse this layout; its word is not needed, and costs a start.
+			r.hide = []string{hide}
+		}
+	}
+	return out
+}
+
+func describe(r *runtime) string {
+	if r.version == "" {
+		return r.kind
+	}
+	return r.version
+}
+
+// tryRuntime runs the tiny program in a jail with every limit that we set.
+func (l *Linux) tryRuntime(ctx context.Context, rt *runtime, ids IDMap) error {
+	res, err := l.cfg.Runner.Run(ctx, run.Cmd{Argv: []string{rt.path, "--version"}, Timeout: 10 * time.Second})
+	if err != nil {
+		return err
+	}
+	rt.version = parseVersion(res.Stdout)
+	root, err := probeRoot(l.cfg.StateDir, ids)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(filepath.Dir(root))
+	s := Spec{
+		ID: "probe", Name: "probe", Root: root, Argv: []string{"/probe"}, IDMap: ids,
+		Limits: Limits{MemoryBytes: 32 << 20, CPU: 0.5, Processes: 16, OpenFiles: 64},
+	}
+	defer func() {
+		if rerr := l.Remove(context.WithoutCancel(ctx), s.ID); rerr != nil {
+			l.cfg.Log.Warn("probe jail not removed", "err", rerr)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if _, err := l.startWith(ctx, rt, s); err != nil {
+		return err
+	}
+	st, err := l.Wait(ctx, s.ID)
+	if err != nil {
+		return err
+	}
+	if st.Exit.Known && st.Exit.Code != probeCode {
+		return fmt.Errorf("the probe program ended with %d instead of %d", st.Exit.Code, probeCode)
+	}
+	return nil
+}
+
+// probeRoot makes a root file system that holds nothing but /probe.
+func probeRoot(stateDir string, ids IDMap) (string, error) {
+	dir, err := os.MkdirTemp(stateDir, ".probe-")
+	if err != nil {
+		return "", fmt.Errorf("make probe root: %w", err)
+	}
+	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // a mapped root must get through
+		return "", fmt.Errorf("make probe root: %w", err)
+	}
+	root := filepath.Join(dir, "root")
+	for _, d := range []string{"", "proc", "dev", "sys"} {
+		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
+			return "", fmt.Errorf("make probe root: %w", err)
+		}
+		if err := os.Chown(filepath.Join(root, d), int(ids.HostBase), int(ids.HostBase)); err != nil {
+			return "", fmt.Errorf("make probe root: %w", err)
+		}
+	}
+	code, err := tinyProgram()
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(root, "probe"), code, 0o755); err != nil { //nolint:gosec // a program
+		return "", fmt.Errorf("make probe root: %w", err)
+	}
+	return root, nil
+}
+
+// tinyProgram is a static ELF executable that calls exit(probeCode): what a probe needs, on a host of which we know nothing.
+// Layout: ELF header (64 bytes), one program header (56), the code (elf(5)).
+func tinyProgram() ([]byte, error) {
+	var machine uint16
+	var code []byte
+	switch goruntime.GOARCH {
+	case "amd64":
+		machine, code = 62, []byte{0xbf, probeCode, 0, 0, 0, 0xb8, 60, 0, 0, 0, 0x0f, 0x05} // mov edi,42; mov eax,60; syscall
+	case "arm64":
+		machine = 183
+		for _, w := range []uint32{0xd2800000 | probeCode<<5, 0xd2800000 | 93<<5 | 8, 0xd4000001} { // mov x0,#42; mov x8,#93; svc #0
+			code = binary.LittleEndian.AppendUint32(code, w)
+		}
+	default:
+		return nil, fmt.Errorf("no probe program for %s", goruntime.GOARCH)
+	}
+	const base, head = 0x400000, 64 + 56
+	le := binary.LittleEndian
+	b := []byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+	b = le.AppendUint16(b, 2) // ET_EXEC
+	b = le.AppendUint16(b, machine)
+	b = le.AppendUint32(b, 1)
+	b = le.AppendUint64(b, base+head) // entry
+	b = le.AppendUint64(b, 64)        // program headers
+	b = le.AppendUint64(b, 0)
+	b = le.AppendUint32(b, 0)
+	for _, v := range []uint16{64, 56, 1, 0, 0, 0} {
+		b = le.AppendUint16(b, v)
+	}
+	b = le.AppendUint32(b, 1) // PT_LOAD
+	b = le.AppendUint32(b, 5) // read, execute
+	for _, v := range []uint64{0, base, base, head + uint64(len(code)), head + uint64(len(code)), 0x1000} {
+		b = le.AppendUint64(b, v)
+	}
+	return append(b, code...), nil
+}

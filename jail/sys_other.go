@@ -1,0 +1,53 @@
+//go:build !linux
+
+package jail
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"strings"
+)
+
+var errLinuxOnly = errors.New("the OCI runtime driver runs on linux only")
+
+// BecomeReaper does nothing here: procctl(2) reaping is not needed, jail(8) keeps its own books.
+func BecomeReaper() error { return nil }
+
+type process struct{ pid int }
+
+func openProcess(int) (*process, error)               { return nil, errLinuxOnly }
+func (p *process) close() error                       { return nil }
+func (p *process) signal(int) error                   { return errLinuxOnly }
+func (p *process) wait(context.Context) (Exit, error) { return Exit{}, errLinuxOnly }
+func exitInfoSupported() bool                         { return false }
+func seccompFor([]string) (json.RawMessage, error)    { return nil, errLinuxOnly }
+func hardOpenFiles() uint64                           { return 1024 }
+func tryLock(*os.File) (bool, error)                  { return false, errLinuxOnly }
+func isCgroup2(string) bool                           { return false }
+
+// readIn reads name beneath root; os.Root refuses links that leave it.
+func readIn(root, name string, limit int64) ([]byte, error) {
+	r, err := os.OpenRoot(root)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	f, err := r.Open(strings.TrimLeft(name, "/"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+func statIn(root, name string) (os.FileInfo, error) {
+	r, err := os.OpenRoot(root)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return r.Stat(strings.TrimLeft(name, "/"))
+}
