@@ -49,13 +49,6 @@ func newRoot(t testing.TB, ids IDMap) string {
 	return root
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func newDriver(t testing.TB, state string) *Linux {
 	t.Helper()
 	testenv.RequireRoot(t)
