@@ -3,7 +3,6 @@ package fsm
 import (
 	"fmt"
 	"net/netip"
-	"testing"
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/spec"
@@ -11,16 +10,23 @@ import (
 
 const second = Time(time.Second)
 
+// fataler is what *testing.T, *testing.B and *rapid.T have in common.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // log applies commands one after the other, a second apart, to a State.
 type log struct {
-	tb    testing.TB
+	tb    fataler
 	s     *State
 	index uint64
 	now   Time
 	items []Item
 }
 
-func newLog(tb testing.TB) *log {
+func newLog(tb fataler) *log {
 	tb.Helper()
 	l := &log{tb: tb, s: New(), now: TimeOf(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))}
 	l.must(Genesis{ClusterID: "cluster-0001", Domain: "rex.internal", CA: "PEM"})

@@ -11,7 +11,7 @@ func (c RegisterHost) decide(t *txn) *Refusal {
 	case !speaksFor(t.by, now.ID):
 		return refuse(CodeFenced, object, "is %s: %s cannot register it", now.ID, t.by)
 	case now.Capacity.MilliCPU < 0 || now.Capacity.MemoryBytes < 0 || now.Capacity.Jails < 0:
-		return refuse(CodeInvalid, object, "its capacity %+v is negative", now.Capacity)
+		return refuse(CodeInvalid, object, "its capacity %v is negative", now.Capacity)
 	case len(now.Labels) > 256 || len(now.Features) > 256:
 		return refuse(CodeInvalid, object, "more than 256 labels or features")
 	}

@@ -50,7 +50,7 @@ func (t *txn) hostTakes(object string, id HostID, res Resources) *Refusal {
 	}
 	used, _ := t.load.get(string(id))
 	if !h.Capacity.Fits(used, res) {
-		return refuse(CodeExhausted, object, "host %s has no room: %+v of %+v are taken, %+v are wanted", h.Name, used, h.Capacity, res)
+		return refuse(CodeExhausted, object, "host %s has no room for %v: %v of %v are taken (a capacity of 0 is no limit)", h.Name, res, used, h.Capacity)
 	}
 	return nil
 }

@@ -75,8 +75,16 @@ func (t *txn) checkOwners(_, w *spec.Wish) *Refusal {
 		return refuse(CodeInvalid, noun+" "+name, "is declared by wish %s already, and now by wish %s: rename one of them, or destroy %s first",
 			owner, w.Name, owner)
 	}
+	leaving := func(noun, name, owner string) *Refusal {
+		return refuse(CodeConflict, noun+" "+name, "still belongs to wish %s until its last jail has stopped: apply again then", owner)
+	}
 	for i := range w.Networks {
-		if n, ok := t.networks.get(w.Networks[i].Name); ok && n.Wish != w.Name {
+		n, ok := t.networks.get(w.Networks[i].Name)
+		switch {
+		case !ok || n.Wish == w.Name:
+		case n.Gone:
+			return leaving("network", n.Name, n.Wish)
+		default:
 			return taken("network", n.Name, n.Wish)
 		}
 	}
@@ -86,7 +94,12 @@ func (t *txn) checkOwners(_, w *spec.Wish) *Refusal {
 		}
 	}
 	for i := range w.Jails {
-		if j, ok := t.jails.get(w.Jails[i].Name); ok && j.Wish != w.Name {
+		j, ok := t.jails.get(w.Jails[i].Name)
+		switch {
+		case !ok || j.Wish == w.Name:
+		case j.Want == WantGone:
+			return leaving("jail", j.Spec.Name, j.Wish)
+		default:
 			return taken("jail", j.Spec.Name, j.Wish)
 		}
 		if g, ok := t.group(w.Jails[i].Group); ok && g.Wish != w.Name {

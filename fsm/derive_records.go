@@ -79,7 +79,7 @@ func recordsOf(j *Jail, r *Run, domain string) []*Record {
 				b.add(&Record{Name: ReverseName(ip), Type: "PTR", TTL: HostTTL, Target: hosts[0], Network: a.Network})
 			}
 		}
-		if !r.serving() {
+		if !r.serving() || len(j.OldAddrs) > 0 { // or it answers at an address that it is about to lose
 			continue
 		}
 		for _, s := range j.Spec.Services {

@@ -1,5 +1,7 @@
 package fsm
 
+import "net/netip"
+
 // How each Event changes the State. No checks here: an Event has happened.
 // Values are put in as they are, so nobody may change them afterwards.
 
@@ -28,7 +30,8 @@ func (e NetworkChanged) evolve(t *txn) { t.setNetwork(e.Network) }
 
 func (e NetworkRemoved) evolve(t *txn) {
 	t.networks.del(e.Name)
-	t.dropPool(e.Name)
+	t.dropPool(e.Name, netip.IPv4Unspecified())
+	t.dropPool(e.Name, netip.IPv6Unspecified())
 	t.planMoved()
 }
 

@@ -132,8 +132,12 @@ func (t *txn) setNetwork(n *Network) {
 	if !ok || old.Subnet != n.Subnet {
 		t.newPool(n.Name, n.HostAddr)
 	}
-	if n.Subnet6.IsValid() && (!ok || old.Subnet6 != n.Subnet6) {
+	switch {
+	case ok && old.Subnet6 == n.Subnet6:
+	case n.Subnet6.IsValid():
 		t.newPool(n.Name, n.Gateway6.Next())
+	case ok:
+		t.dropPool(n.Name, netip.IPv6Unspecified())
 	}
 	t.planMoved()
 }
@@ -145,11 +149,9 @@ func (t *txn) newPool(network string, reserved netip.Addr) {
 	t.pools.put(poolKey(network, reserved), pool{next: t.nextUnused(network, reserved.Next())})
 }
 
-func (t *txn) dropPool(network string) {
-	for _, family := range [2]netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
-		t.clearPool(network, family)
-		t.pools.del(poolKey(network, family))
-	}
+func (t *txn) dropPool(network string, family netip.Addr) {
+	t.clearPool(network, family)
+	t.pools.del(poolKey(network, family))
 }
 
 func (t *txn) clearPool(network string, family netip.Addr) {

@@ -1,11 +1,7 @@
 package fsm
 
-import (
-	"testing"
-)
-
 // checkInvariants asserts what is true of every State that Apply can make.
-func checkInvariants(tb testing.TB, s *State) {
+func checkInvariants(tb fataler, s *State) {
 	tb.Helper()
 	checkLeases(tb, s)
 	checkRuns(tb, s)
@@ -13,7 +9,7 @@ func checkInvariants(tb testing.TB, s *State) {
 	checkGroups(tb, s)
 }
 
-func checkLeases(tb testing.TB, s *State) {
+func checkLeases(tb fataler, s *State) {
 	tb.Helper()
 	held := make(map[string]JailName)
 	for key, l := range s.Leases.All {
@@ -59,7 +55,7 @@ func checkLeases(tb testing.TB, s *State) {
 	}
 }
 
-func checkRuns(tb testing.TB, s *State) {
+func checkRuns(tb fataler, s *State) {
 	tb.Helper()
 	load := make(map[HostID]Resources)
 	live := 0
@@ -99,7 +95,7 @@ func checkRuns(tb testing.TB, s *State) {
 }
 
 // checkRecords compares Records and Certs with what the jails are to have.
-func checkRecords(tb testing.TB, s *State) {
+func checkRecords(tb fataler, s *State) {
 	tb.Helper()
 	want := 0
 	for name, j := range s.Jails.All {
@@ -124,7 +120,7 @@ func checkRecords(tb testing.TB, s *State) {
 	}
 }
 
-func checkGroups(tb testing.TB, s *State) {
+func checkGroups(tb fataler, s *State) {
 	tb.Helper()
 	members := 0
 	for name, g := range s.Groups.All {

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/rexcarcer/rexcarcer/spec"
@@ -290,6 +291,11 @@ func (r Resources) Fits(used, demand Resources) bool {
 	return (r.MilliCPU <= 0 || used.MilliCPU+demand.MilliCPU <= r.MilliCPU) &&
 		(r.MemoryBytes <= 0 || used.MemoryBytes+demand.MemoryBytes <= r.MemoryBytes) &&
 		(r.Jails <= 0 || used.Jails+demand.Jails <= r.Jails)
+}
+
+// String is for people: "1.5 cpu, 512 MiB, 3 jails".
+func (r Resources) String() string {
+	return fmt.Sprintf("%g cpu, %d MiB, %d jails", float64(r.MilliCPU)/1000, r.MemoryBytes>>20, r.Jails)
 }
 
 // Demand is what j reserves on its host.
