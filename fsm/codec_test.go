@@ -1,0 +1,236 @@
+package fsm
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/rexcarcer/rexcarcer/spec"
+)
+
+// everyCommand has one of each kind, all fields set.
+func everyCommand() []Command {
+	wish := testWish("demo", "10.66.0.0/24", 2)
+	wish.Domain, wish.Source = "rex.internal", "cluster.hcl"
+	h := host("h1")
+	h.Host.Labels, h.Host.Features = map[string]string{"ssd": "", "rack": "r1"}, map[string]string{"userns": "yes"}
+	return []Command{
+		Genesis{"cluster-0001", "rex.internal", "PEM"},
+		ApplyWish{wish, 12},
+		DestroyWish{"demo", 13},
+		WantJail{"web-1", WantStopped},
+		RestartJail{"web-1"},
+		PlaceJail{"web-1", "h1", 3, 2, "only host"},
+		StopRun{"web-1", 3, "newer spec"},
+		ReportRun{"web-1", "h1", 3, Failed, HealthUnhealthy, &Exit{true, 137, "KILL", true}, "out of memory"},
+		h,
+		MarkHost{"h1", HostLost, "no answer for 10s"},
+		RequestCert{"web-1", "h1", 3, []byte{0x30, 0x82}},
+		SetCert{"web-1", 3, "-----BEGIN", "01", 1_800_000_000_000_000_000},
+		TagImage{spec.Image{Name: "tool:1", Key: testKey(7), Base: "host:/"}},
+		UntagImage{"tool:1"},
+		ReportBuild{testKey(7), "h1", 1 << 20, true},
+	}
+}
+
+// TestEntriesKeepTheirForm: these bytes are in logs. They may gain fields,
+// and never change otherwise.
+func TestEntriesKeepTheirForm(t *testing.T) {
+	t.Parallel()
+	datadriven.RunTest(t, "testdata/codec/entries.txt", func(t *testing.T, d *datadriven.TestData) string {
+		for _, c := range everyCommand() {
+			if c.Kind() != d.Cmd {
+				continue
+			}
+			e := Entry{Version, "id-1", 1_767_323_045_000_000_000, "user/root", c}
+			raw, err := Encode(e)
+			if err != nil {
+				return err.Error()
+			}
+			back, err := Decode(raw)
+			if err != nil {
+				t.Fatalf("%s: %v", raw, err)
+			}
+			again, err := Encode(back)
+			if err != nil || !bytes.Equal(raw, again) {
+				t.Fatalf("encoded again: %s (%v), want %s", again, err, raw)
+			}
+			return string(raw)
+		}
+		return "no such command"
+	})
+	if len(everyCommand()) != len(decoders) {
+		t.Errorf("%d commands are tried, %d can be decoded", len(everyCommand()), len(decoders))
+	}
+}
+
+func TestDecodeTellsUnknownFromMalformed(t *testing.T) {
+	t.Parallel()
+	var unknown *UnknownKindError
+	for _, raw := range []string{
+		`{"v":1,"id":"","at":1,"by":"","kind":"fly_to_the_moon","cmd":{}}`,
+		`{"v":2,"id":"","at":1,"by":"","kind":"destroy_wish","cmd":{}}`,
+		` { "kind":"later", "v":1 } `,
+	} {
+		if _, err := Decode([]byte(raw)); !errors.As(err, &unknown) {
+			t.Errorf("%s: got %v, want an UnknownKindError", raw, err)
+		}
+	}
+	var malformed *MalformedError
+	for _, raw := range []string{
+		``, `{}`, `null`, `[]`, `{"v":1}`, `{"v":1,"id":"","at":1,"by":"","kind":"destroy_wish","cmd":}`,
+		`{"v":1,"id":"","at":1,"by":"","kind":"destroy_wish","cmd":{"name":7}}`,
+		`{"v":1,"id":"","at":1,"by":"","kind":"destroy_wish","cmd":{}}x`,
+		`{"v":70000,"id":"","at":1,"by":"","kind":"destroy_wish","cmd":{}}`,
+		strings.Repeat("[", 100_000), string(make([]byte, MaxEntry+1)),
+	} {
+		if _, err := Decode([]byte(raw)); !errors.As(err, &malformed) {
+			t.Errorf("%.60s: got %v, want a MalformedError", raw, err)
+		}
+	}
+}
+
+func TestDecodeToleratesWhatLaterVersionsAdd(t *testing.T) {
+	t.Parallel()
+	raw := `{"v":1,"id":"é\"","at":-5,"by":"u","shard":4,"kind":"destroy_wish","cmd":{"name":"n","later":[1]}}`
+	e, err := Decode([]byte(raw))
+	if err != nil || e.ID != `é"` || e.At != -5 || e.Cmd != (DestroyWish{Name: "n"}) {
+		t.Errorf("got %+v, %v", e, err)
+	}
+}
+
+func TestEncodeRefusesWhatRaftWouldChokeOn(t *testing.T) {
+	t.Parallel()
+	_, err := Encode(Entry{V: Version, Cmd: SetCert{PEM: strings.Repeat("x", MaxEntry)}})
+	if err == nil || !strings.Contains(err.Error(), "set_cert") {
+		t.Errorf("got %v, want an error that names set_cert", err)
+	}
+}
+
+func TestEventsAreJSONForPeople(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	events := l.must(host("h1"))
+	b, err := json.Marshal(events[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"index":2,"time":"2026-01-02T03:04:07.000000000Z","kind":"host_registered","object":"host name-h1",` +
+		`"why":"server linux/amd64, runtime sim","by":"user/root","data":{"host":{"id":"h1","name":"name-h1",`
+	if !strings.HasPrefix(string(b), want) {
+		t.Errorf("got  %s\nwant %s...", b, want)
+	}
+}
+
+// FuzzApply: no bytes make Decode or Apply panic, and no entry breaks an
+// invariant.
+func FuzzApply(f *testing.F) {
+	for _, c := range everyCommand() {
+		raw, err := Encode(Entry{Version, "fuzz", 1, "user/root", c})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	f.Add([]byte(`{"v":1,"kind":"place_jail"}`))
+	l := newLog(f)
+	l.must(host("h1"))
+	l.must(ApplyWish{Wish: testWish("demo", "10.66.0.0/24", 2)})
+	l.run("demo-web-1", "h1")
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		e, err := Decode(raw)
+		var unknown *UnknownKindError
+		if errors.As(err, &unknown) {
+			return
+		}
+		s, events, err := Apply(l.s, l.index+1, e, raw)
+		checkInvariants(t, s)
+		checkStep(t, l.s, s, events, err)
+		for _, h := range events {
+			if _, err := EncodeEvent(h); err != nil {
+				t.Fatal(err)
+			}
+		}
+		roundTrip(t, s)
+	})
+}
+
+// FuzzRead: no bytes make Read panic; what it accepts it writes again.
+func FuzzRead(f *testing.F) {
+	l := newLog(f)
+	l.must(ApplyWish{Wish: testWish("demo", "10.66.0.0/24", 2)})
+	var b bytes.Buffer
+	if err := Write(&b, l.s); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Add([]byte(magic))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if s, err := Read(bytes.NewReader(raw)); err == nil {
+			if got := s.Hash(); got == [32]byte{} {
+				t.Fatal("no hash")
+			}
+		}
+	})
+}
+
+func TestDamagedSnapshotsAreRefused(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	l.must(ApplyWish{Wish: testWish("demo", "10.66.0.0/24", 20)})
+	var b bytes.Buffer
+	if err := Write(&b, l.s); err != nil {
+		t.Fatal(err)
+	}
+	whole := b.Bytes()
+	if _, err := Read(bytes.NewReader(whole)); err != nil {
+		t.Fatal(err)
+	}
+	for n := range whole {
+		if s, err := Read(bytes.NewReader(whole[:n])); err == nil || s != nil {
+			t.Fatalf("cut after %d of %d bytes: got a State (%v)", n, len(whole), err)
+		}
+		bent := bytes.Clone(whole)
+		bent[n] ^= 0x10
+		if s, err := Read(bytes.NewReader(bent)); err == nil && s.Hash() != l.s.Hash() {
+			t.Fatalf("bit flipped in byte %d of %d: got another State", n, len(whole))
+		}
+	}
+	if _, err := Read(bytes.NewReader(append(bytes.Clone(whole), 'x'))); err == nil {
+		t.Error("a byte after the end: got a State")
+	}
+}
+
+// TestReleasedLogsReplayToTheirHash: what was written by any released version
+// gives the same State for ever. Never edit testdata/log/v1; a changed hash
+// is a changed meaning.
+func TestReleasedLogsReplayToTheirHash(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile(filepath.Join("testdata", "log", "v1", "log.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New()
+	for line := range bytes.Lines(raw) {
+		line = bytes.TrimSuffix(line, []byte("\n"))
+		e, err := Decode(line)
+		if err != nil {
+			t.Fatalf("entry %d: %v", s.Index+1, err)
+		}
+		s, _, _ = Apply(s, s.Index+1, e, line)
+	}
+	checkInvariants(t, s)
+	dump, err := os.ReadFile(filepath.Join("testdata", "log", "v1", "state.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := dumpOf(s); got != string(dump) {
+		t.Errorf("the State is now\n%s\nand was\n%s", got, dump)
+	}
+}
