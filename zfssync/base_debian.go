@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -66,6 +67,9 @@ func (d debootstrap) make(ctx context.Context, suite, dst string) error {
 		return fmt.Errorf("suite %q: want a name such as bookworm", suite)
 	}
 	from, list := d.choose(suite)
+	if u, err := url.Parse(from.URI); err != nil || !slices.Contains([]string{"http", "https", "file"}, u.Scheme) {
+		return fmt.Errorf("mirror %q: want an http, https or file URL", from.URI) // and debootstrap takes no "--" before it
+	}
 	if _, err := os.Stat(from.Keyring); err != nil {
 		return fmt.Errorf("keyring %s is missing: apt-get install debian-archive-keyring", from.Keyring)
 	}
@@ -82,7 +86,7 @@ func (d debootstrap) make(ctx context.Context, suite, dst string) error {
 	}
 	out, errOut := &lineWriter{emit: emit}, &lineWriter{emit: emit}
 	_, err := d.run.Run(ctx, run.Cmd{
-		Argv:    []string{"debootstrap", "--variant=minbase", "--force-check-gpg", "--keyring=" + from.Keyring, "--", suite, dst, from.URI},
+		Argv:    []string{"debootstrap", "--variant=minbase", "--force-check-gpg", "--keyring=" + from.Keyring, suite, dst, from.URI},
 		Env:     []string{"DEBIAN_FRONTEND=noninteractive"},
 		Timeout: debootstrapTime, Grace: 5 * time.Second,
 		Stdout: out, Stderr: errOut,

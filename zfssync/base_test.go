@@ -243,7 +243,7 @@ func FuzzAptSources(f *testing.F) {
 func TestDebootstrapFailureNamesTheMirrorAndTheLastLine(t *testing.T) {
 	t.Parallel()
 	dir := tree(t, map[string]string{"sources.list": "deb [signed-by=/etc/passwd] http://m.example bookworm main\n"})
-	tr, err := run.NewTranscript("$ debootstrap --variant=minbase --force-check-gpg --keyring=/etc/passwd -- bookworm " + dir + " http://m.example\n" +
+	tr, err := run.NewTranscript("$ debootstrap --variant=minbase --force-check-gpg --keyring=/etc/passwd bookworm " + dir + " http://m.example\n" +
 		"I: Retrieving InRelease\nE: Failed getting release file\n? 1\n")
 	if err != nil {
 		t.Fatal(err)

@@ -3,96 +3,210 @@ package build
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
 	"time"
 
-	"github.com/rexcarcer/rexcarcer/jail"
 	"github.com/rexcarcer/rexcarcer/spec"
 	"github.com/rexcarcer/rexcarcer/zfssync"
 )
 
-// Jails is what the builder needs of jail.Driver.
-type Jails interface {
-	Start(ctx context.Context, s jail.Spec) (jail.Status, error)
-	Wait(ctx context.Context, id string) (jail.Status, error)
-	Remove(ctx context.Context, id string) error
-}
-
-// Store is what the builder needs of zfssync.Store.
-type Store interface {
-	HasImage(key string) bool
-	Image(key string) (zfssync.Image, error)
-	PutImage(ctx context.Context, img zfssync.Image) error
-	HasLayer(key string) bool
-	Base(ctx context.Context, ref, key string, progress zfssync.Progress) error
-	BeginStep(ctx context.Context, parent, key string, ids zfssync.IDMap) (zfssync.Build, error)
-}
-
-// Network is where a RUN step runs.
-type Network struct {
-	NetNS      string // path of a network namespace; "": no network
-	ResolvConf string // content of /etc/resolv.conf while the step runs
-	Close      func() error
-}
-
-// Config of a Builder.
-type Config struct {
-	Store Store
-	Jails Jails
-	Dir   string // scratch directory of the builder's own, absolute; made 0711 when missing
-
-	// Attach makes a network for one RUN step; nil: steps have none. Close is called when the step is over.
-	Attach func(ctx context.Context, id string) (Network, error)
-
-	// Resolve tells the key of an image of the cluster, for BASE NAME; nil: there are none.
-	Resolve func(name string) (key string, ok bool)
-
-	IDMap   zfssync.IDMap // of RUN steps; zero: the steps' root is the host's
-	Limits  jail.Limits   // of RUN steps
-	Timeout time.Duration // of one step; 0: an hour
-	Log     *slog.Logger  // nil discards
-}
-
-// EventKind says what an Event tells.
-type EventKind string
-
-// The kinds of Event.
-const (
-	BaseStarted  EventKind = "base"   // the base is being made
-	StepStarted  EventKind = "step"   // Text is the line of the .rex file
-	StepCached   EventKind = "cached" // the layer was there
-	Output       EventKind = "output" // Text is one line of what the step writes
-	StepFinished EventKind = "done"   // Took is how long it ran
-)
-
-// Event is one piece of progress.
-type Event struct {
-	Kind  EventKind     `json:"kind"`
-	Image string        `json:"image"`
-	Step  int           `json:"step"` // from 1; 0 is the base
-	Steps int           `json:"steps"`
-	Text  string        `json:"text,omitempty"`
-	Took  time.Duration `json:"took,omitempty"`
-}
-
-// Result of a Build.
-type Result struct {
-	Key         string        `json:"key"`
-	Bytes       int64         `json:"bytes"`
-	StepsRun    int           `json:"steps_run"`
-	StepsCached int           `json:"steps_cached"`
-	Took        time.Duration `json:"took"`
-}
+const defaultTimeout = time.Hour
 
 // Builder builds images. It is safe for concurrent use.
-type Builder struct{ c Config }
+type Builder struct {
+	c     Config
+	log   *slog.Logger
+	steps locks
+
+	mu      sync.Mutex // guards flights
+	flights map[string]*flight
+}
+
+// flight is the build of one image key, which others may wait for.
+type flight struct {
+	done chan struct{} // closed when res and err are final
+	res  Result
+	err  error
+}
 
 // New returns a Builder that has done nothing yet.
-func New(c Config) *Builder { return &Builder{c: c} }
+func New(c Config) *Builder {
+	if c.Timeout == 0 {
+		c.Timeout = defaultTimeout
+	}
+	b := &Builder{c: c, log: c.Log, flights: map[string]*flight{}, steps: locks{m: map[string]*lock{}}}
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
+	return b
+}
 
 // Build makes img unless the store has it. packed is the build context (zfssync.PackContext) when a step copies, else
 // nil. progress may be nil; it is called from one goroutine at a time.
+//
+// Who asks for an image that is being built waits for that build and gets its result. A step that does not work is a
+// *StepError.
 func (b *Builder) Build(ctx context.Context, img spec.Image, packed io.Reader, progress func(Event)) (Result, error) {
-	return Result{}, errors.New("not written yet")
+	if progress == nil {
+		progress = func(Event) {}
+	}
+	for {
+		b.mu.Lock()
+		f := b.flights[img.Key]
+		if f == nil {
+			f = &flight{done: make(chan struct{})}
+			b.flights[img.Key] = f
+			b.mu.Unlock()
+			f.res, f.err = b.build(ctx, img, packed, progress)
+			b.mu.Lock()
+			delete(b.flights, img.Key)
+			b.mu.Unlock()
+			close(f.done)
+			return f.res, f.err
+		}
+		b.mu.Unlock()
+		progress(Event{Kind: Output, Image: img.Name, Steps: len(img.Steps), Text: "waiting for another build of the same image"})
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return Result{}, fmt.Errorf("build image %s: %w", img.Name, ctx.Err())
+		}
+		// The other one was cancelled by its own caller: that is no answer for us.
+		if !errors.Is(f.err, context.Canceled) {
+			return f.res, f.err
+		}
+	}
+}
+
+// Sweep removes what builds of a predecessor left in the scratch directory. Call it before the first Build; their jails
+// and layers are swept by the driver's and the store's owner.
+func (b *Builder) Sweep() error {
+	entries, err := os.ReadDir(b.c.Dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("sweep build directory: %w", err)
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(b.c.Dir, e.Name())); err != nil {
+			return fmt.Errorf("sweep build directory: %w", err)
+		}
+	}
+	return nil
+}
+
+// job is one build under way; owned by the goroutine that runs it.
+type job struct {
+	*Builder
+	img      spec.Image
+	progress func(Event)
+	context  *spool
+	env      []string // of RUN: what ENV said so far
+	baseEnv  []string
+	top      string // key of the highest layer so far
+	res      Result
+}
+
+func (b *Builder) build(ctx context.Context, img spec.Image, packed io.Reader, progress func(Event)) (_ Result, err error) {
+	begin := time.Now()
+	if b.c.Store.HasImage(img.Key) {
+		have, err := b.c.Store.Image(img.Key)
+		if err != nil {
+			return Result{}, fmt.Errorf("build image %s: %w", img.Name, err)
+		}
+		return Result{Key: img.Key, Bytes: have.Bytes, StepsCached: len(img.Steps), Took: time.Since(begin)}, nil
+	}
+	defer b.c.Store.Hold()()
+	if err := os.MkdirAll(b.c.Dir, 0o711); err != nil {
+		return Result{}, fmt.Errorf("build image %s: %w", img.Name, err)
+	}
+	j := &job{Builder: b, img: img, progress: progress, context: &spool{from: packed, dir: b.c.Dir}, res: Result{Key: img.Key}}
+	defer func() { err = errors.Join(err, j.context.close()) }()
+	if err := j.run(ctx); err != nil {
+		return Result{}, fmt.Errorf("build image %s: %w", img.Name, err)
+	}
+	have, err := b.c.Store.Image(img.Key)
+	if err != nil {
+		return Result{}, fmt.Errorf("build image %s: %w", img.Name, err)
+	}
+	j.res.Bytes, j.res.Took = have.Bytes, time.Since(begin)
+	b.log.Info("image built", "image", img.Name, "key", img.Key, "steps_run", j.res.StepsRun, "steps_cached", j.res.StepsCached, "took", j.res.Took)
+	return j.res, nil
+}
+
+func (j *job) run(ctx context.Context) error {
+	first := j.firstMissing()
+	if err := j.base(ctx, first > 0); err != nil {
+		return err
+	}
+	for i, s := range j.img.Steps {
+		if err := j.step(ctx, i, s, i < first); err != nil {
+			return err
+		}
+	}
+	out := zfssync.Image{
+		Key: j.img.Key, Top: j.top, Name: j.img.Name, Base: j.img.Base,
+		Env: append(j.baseEnv, environ(j.img.Env)...), Command: j.img.Command,
+	}
+	for _, s := range j.img.Steps {
+		out.Steps = append(out.Steps, s.Text)
+	}
+	return j.c.Store.PutImage(ctx, out)
+}
+
+// firstMissing returns the index after the highest step whose layer is there: the layers below a layer are, too.
+func (j *job) firstMissing() int {
+	for i := len(j.img.Steps) - 1; i >= 0; i-- {
+		if s := j.img.Steps[i]; s.Kind != spec.StepEnv && j.c.Store.HasLayer(s.Key) {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// base finds or makes the lowest layer. With layers above it (cached) it is there already.
+func (j *job) base(ctx context.Context, cached bool) error {
+	if j.c.Resolve != nil {
+		if key, ok := j.c.Resolve(j.img.Base); ok {
+			img, err := j.c.Store.Image(key)
+			if errors.Is(err, zfssync.ErrNotFound) {
+				return fmt.Errorf("its base %s is an image that this host does not have: build that first: %w", j.img.Base, err)
+			}
+			if err != nil {
+				return fmt.Errorf("base %s: %w", j.img.Base, err)
+			}
+			j.top, j.baseEnv = img.Top, img.Env
+			return nil
+		}
+	}
+	j.top = spec.BaseKey(j.img.Base)
+	if cached || j.c.Store.HasLayer(j.top) {
+		return nil
+	}
+	j.emit(BaseStarted, 0, j.img.Base)
+	begin := time.Now()
+	err := j.c.Store.Base(ctx, j.img.Base, j.top, func(line string) { j.emit(Output, 0, line) })
+	if err != nil {
+		return err
+	}
+	j.progress(Event{Kind: StepFinished, Image: j.img.Name, Steps: len(j.img.Steps), Text: j.img.Base, Took: time.Since(begin)})
+	return nil
+}
+
+func (j *job) emit(kind EventKind, step int, text string) {
+	j.progress(Event{Kind: kind, Image: j.img.Name, Step: step, Steps: len(j.img.Steps), Text: text})
+}
+
+func environ(vars []spec.EnvVar) []string {
+	var out []string
+	for _, v := range vars {
+		out = append(out, v.Name+"="+v.Value)
+	}
+	return out
 }

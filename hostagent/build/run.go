@@ -1,0 +1,168 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rexcarcer/rexcarcer/jail"
+	"github.com/rexcarcer/rexcarcer/spec"
+)
+
+// policyRC tells Debian's invoke-rc.d to start nothing (policy-rc.d, /usr/share/doc/init-system-helpers).
+const policyRC = "#!/bin/sh\nexit 101\n"
+
+// buildCaps are what package managers need beyond a jail's own: chroot, devices in packages, file capabilities.
+var buildCaps = []string{"SYS_CHROOT", "MKNOD", "SETFCAP"}
+
+// cleanupTime bounds what is done after a step, also when ctx has ended.
+const cleanupTime = 30 * time.Second
+
+// overlaid is a file that is there only while a step runs.
+type overlaid struct {
+	target  string // in the jail, absolute
+	content string
+	mode    fs.FileMode
+}
+
+// runStep runs a command line in a jail on root.
+func (j *job) runStep(ctx context.Context, i int, s spec.Step, root string) (err error) {
+	id := "rex-build-" + strings.TrimPrefix(s.Key, "sha256:")[:16]
+	dir := filepath.Join(j.c.Dir, id)
+	// A predecessor that was killed may have left a jail of this name, on a root that is gone.
+	if err := j.c.Jails.Remove(ctx, id); err != nil {
+		return fmt.Errorf("remove the jail of an earlier try: %w", err)
+	}
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o711)); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
+	net := Network{}
+	if j.c.Attach != nil {
+		if net, err = j.c.Attach(ctx, id); err != nil {
+			return fmt.Errorf("network for the step: %w", err)
+		}
+		if net.Close != nil {
+			defer func() { err = errors.Join(err, net.Close()) }()
+		}
+	}
+	mounts, undo, err := placeFiles(root, dir, []overlaid{
+		{"/etc/resolv.conf", net.ResolvConf, 0o644},
+		{"/usr/sbin/policy-rc.d", policyRC, 0o755},
+	})
+	if err != nil {
+		return err
+	}
+	err = j.runJail(ctx, i, jail.Spec{
+		ID: id, Name: "build", UUID: id, Hostname: "build", Root: root, NetNS: net.NetNS, Mounts: mounts,
+		Argv: []string{"/bin/sh", "-c", s.Run}, Env: j.runEnv(), WorkDir: "/", LogPath: filepath.Join(dir, "log"),
+		AddCaps: buildCaps, Limits: j.c.Limits, IDMap: jail.IDMap{HostBase: j.c.IDMap.HostBase, Size: j.c.IDMap.Size},
+	})
+	if err != nil {
+		return err
+	}
+	return undo()
+}
+
+// runEnv is what RUN sees: ours first, so that ENV of the image wins.
+func (j *job) runEnv() []string {
+	env := append([]string{"DEBIAN_FRONTEND=noninteractive", "HOME=/root"}, j.c.Env...)
+	return append(append(env, j.baseEnv...), j.env...)
+}
+
+// runJail starts the jail, hands its output on, and removes it whatever happens.
+func (j *job) runJail(ctx context.Context, i int, s jail.Spec) (err error) {
+	log, err := os.OpenFile(s.LogPath, os.O_CREATE|os.O_RDONLY, 0o640)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	defer func() {
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+		defer cancel()
+		err = errors.Join(err, j.c.Jails.Remove(late, s.ID))
+	}()
+	if _, err := j.c.Jails.Start(ctx, s); err != nil {
+		return fmt.Errorf("start the step's jail: %w", err)
+	}
+	lines := &lineReader{emit: func(l string) { j.emit(Output, i+1, l) }}
+	ended := make(chan struct{})
+	followed := make(chan error, 1)
+	go func() { followed <- lines.follow(log, ended) }()
+	st, waitErr := j.c.Jails.Wait(ctx, s.ID)
+	close(ended)
+	if err := <-followed; err != nil {
+		return err
+	}
+	switch {
+	case waitErr != nil:
+		return &StepError{Code: -1, Tail: lines.tail, Err: waitErr}
+	case st.Exit == nil || !st.Exit.Known:
+		return &StepError{Code: -1, Tail: lines.tail, Err: errors.New("it ended, and how is not known")}
+	case st.Exit.OOM:
+		return &StepError{Code: st.Exit.Code, Tail: lines.tail, Err: errors.New("the kernel killed it for want of memory")}
+	case st.Exit.Code != 0:
+		return &StepError{Code: st.Exit.Code, Tail: lines.tail}
+	}
+	return nil
+}
+
+// placeFiles writes files beside the root for the jail to mount over it. undo removes what mounting them left in the
+// root: an empty file where none was, and the directories on the way to it.
+func placeFiles(root, dir string, files []overlaid) (mounts []jail.Mount, undo func() error, err error) {
+	r, err := os.OpenRoot(root)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.Close()
+	var placeholders []string
+	for _, f := range files {
+		src := filepath.Join(dir, filepath.Base(f.target))
+		if err := os.WriteFile(src, []byte(f.content), f.mode); err != nil {
+			return nil, nil, err
+		}
+		if err := os.Chmod(src, f.mode); err != nil { // whatever our umask is
+			return nil, nil, err
+		}
+		mounts = append(mounts, jail.Mount{Source: src, Target: f.target, ReadOnly: true})
+		for p := f.target[1:]; p != "."; p = filepath.Dir(p) {
+			if _, err := r.Lstat(p); errors.Is(err, fs.ErrNotExist) {
+				placeholders = append(placeholders, p) // deepest first
+			} else {
+				break
+			}
+		}
+	}
+	return mounts, func() error { return removePlaceholders(root, placeholders) }, nil
+}
+
+func removePlaceholders(root string, names []string) error {
+	r, err := os.OpenRoot(root)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for _, p := range names {
+		info, err := r.Lstat(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if info.Mode().IsRegular() && info.Size() > 0 {
+			continue // the step's own
+		}
+		// A directory that the step has filled stays: removing fails, and should.
+		if err := r.Remove(p); err != nil && !info.IsDir() {
+			return fmt.Errorf("remove placeholder: %w", err)
+		}
+	}
+	return nil
+}
