@@ -13,7 +13,7 @@ import (
 // The roles a peer can have.
 const (
 	RoleRoot   = "root"   // root on this host, over the local socket
-	RoleUser   = "user"   // an operator's certificate
+	RoleAdmin  = "admin"  // an operator's certificate
 	RoleReader = "reader" // may look, may not change
 	RoleServer = "server" // a member that holds a vote
 	RoleHost   = "host"   // a member without one
@@ -22,7 +22,7 @@ const (
 
 // Roles lists all of them.
 func Roles() []string {
-	return []string{RoleRoot, RoleUser, RoleReader, RoleServer, RoleHost, RoleJail}
+	return []string{RoleRoot, RoleAdmin, RoleReader, RoleServer, RoleHost, RoleJail}
 }
 
 // access is what a route needs.
@@ -38,7 +38,7 @@ const (
 // rights says which role has which access. What is not here is refused.
 var rights = map[string]map[access]bool{
 	RoleRoot:   {forAll: true, forRead: true, forWrite: true, forEnter: true},
-	RoleUser:   {forAll: true, forRead: true, forWrite: true, forEnter: true},
+	RoleAdmin:  {forAll: true, forRead: true, forWrite: true, forEnter: true},
 	RoleReader: {forAll: true, forRead: true},
 	RoleServer: {forAll: true, forRead: true},
 	RoleHost:   {forAll: true, forRead: true},

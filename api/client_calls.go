@@ -45,6 +45,16 @@ func (c *Client) Plan(ctx context.Context, w *spec.Wish) (*Plan, error) {
 	return p, json.Unmarshal(raw, p)
 }
 
+// DestroyPlan asks what destroying the wish would do.
+func (c *Client) DestroyPlan(ctx context.Context, name string) (*Plan, error) {
+	raw, _, err := get[json.RawMessage](ctx, c, "/v1/wishes/"+url.PathEscape(name)+"/destroy-plan")
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Raw: raw}
+	return p, json.Unmarshal(raw, p)
+}
+
 // ApplyWish makes w the truth, if the cluster is still as it was at base; 0
 // does not ask for that.
 func (c *Client) ApplyWish(ctx context.Context, w *spec.Wish, base uint64) (Applied, error) {

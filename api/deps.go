@@ -71,8 +71,11 @@ type ExecStreams struct {
 }
 
 // Planner compares a wish with the State. The answer is a JSON-able value of
-// the shape of Plan. An empty wish of a known name plans its destruction.
+// the shape of Plan.
 type Planner func(s *fsm.State, w *spec.Wish) (any, error)
+
+// DestroyPlanner is the same for the end of a wish.
+type DestroyPlanner func(s *fsm.State, name string) (any, error)
 
 // Explainer says why a jail is where it is, or why it is not placed yet.
 type Explainer func(s *fsm.State, jail fsm.JailName) []string

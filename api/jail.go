@@ -7,12 +7,6 @@ import (
 	"github.com/rexcarcer/rexcarcer/fsm"
 )
 
-// phaseNames are the phases as people and JSON see them.
-var phaseNames = map[fsm.Phase]string{
-	fsm.Placed: "placed", fsm.Preparing: "preparing", fsm.Ready: "ready", fsm.Starting: "starting", fsm.Running: "running",
-	fsm.Stopping: "stopping", fsm.Stopped: "stopped", fsm.Failed: "failed", fsm.Lost: "lost",
-}
-
 // phasePending is shown while no run was placed yet.
 const phasePending = "pending"
 
@@ -63,7 +57,7 @@ func rowOf(st *fsm.State, j *fsm.Jail) JailRow {
 		Image: j.Spec.Image, Want: string(j.Want), Group: j.Spec.Group, Wish: j.Wish, Policy: j.Spec.Restart.Policy,
 	}
 	if j.Want != fsm.WantRunning {
-		row.Phase = phaseNames[fsm.Stopped]
+		row.Phase = fsm.Stopped.String()
 	}
 	var networks []string
 	for _, a := range j.Addrs {
@@ -80,7 +74,7 @@ func rowOf(st *fsm.State, j *fsm.Jail) JailRow {
 	if !ok {
 		return row
 	}
-	row.Phase, row.Health, row.Restarts, row.Reason = phaseNames[run.Phase], string(run.Health), run.Total, run.Reason
+	row.Phase, row.Health, row.Restarts, row.Reason = run.Phase.String(), string(run.Health), run.Total, run.Reason
 	if run.Phase.Over() {
 		row.Health = string(fsm.HealthUnknown)
 	}
@@ -116,7 +110,7 @@ func (s *Server) showJail(r *request) error {
 
 func runShow(run *fsm.Run) *RunShow {
 	return &RunShow{
-		Seq: run.Seq, Host: run.Host, Phase: phaseNames[run.Phase], Health: string(run.Health), Attempt: run.Attempt, ImageKey: run.Image,
+		Seq: run.Seq, Host: run.Host, Phase: run.Phase.String(), Health: string(run.Health), Attempt: run.Attempt, ImageKey: run.Image,
 		Why: run.Why, StopWhy: run.StopWhy, Reason: run.Reason, Exit: run.Exit, PlacedAt: when(run.PlacedAt),
 		StartedAt: when(run.StartedAt), HealthyAt: when(run.HealthyAt), EndedAt: when(run.EndedAt), Reserved: run.Res,
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -31,13 +32,29 @@ func newMetrics() *metrics {
 	}
 }
 
+// register adds the metrics to r. A second server of the same process counts
+// into those of the first.
 func (m *metrics) register(r prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.streams} {
-		if err := r.Register(c); err != nil {
-			return err
+	var err error
+	if m.requests, err = shared(r, m.requests); err != nil {
+		return err
+	}
+	if m.duration, err = shared(r, m.duration); err != nil {
+		return err
+	}
+	m.streams, err = shared(r, m.streams)
+	return err
+}
+
+func shared[C prometheus.Collector](r prometheus.Registerer, c C) (C, error) {
+	err := r.Register(c)
+	var already prometheus.AlreadyRegisteredError
+	if errors.As(err, &already) {
+		if known, ok := already.ExistingCollector.(C); ok {
+			return known, nil
 		}
 	}
-	return nil
+	return c, err
 }
 
 func (m *metrics) seen(rt route, code int, took time.Duration) {

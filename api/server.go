@@ -38,6 +38,7 @@ type Config struct {
 	Plan     Planner
 	Identify Identify
 
+	Destroy  DestroyPlanner                 // nil: Plan is asked with an empty wish
 	Explain  Explainer                      // nil: what the State says is all
 	Live     func() map[fsm.HostID]HostLive // nil: this host leads
 	Version  string

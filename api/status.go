@@ -62,13 +62,13 @@ func (s *Server) statusOf(st *fsm.State) Status {
 func count(c *JailCount, row JailRow) {
 	c.Total++
 	switch {
-	case row.Phase == phaseNames[fsm.Running]:
+	case row.Phase == fsm.Running.String():
 		c.Running++
 	case row.Want != string(fsm.WantRunning):
 		c.Stopped++
-	case row.Phase == phaseNames[fsm.Failed]:
+	case row.Phase == fsm.Failed.String():
 		c.Failed++
-	case row.Phase == phaseNames[fsm.Stopped]:
+	case row.Phase == fsm.Stopped.String():
 		c.Stopped++
 	default:
 		c.Pending++

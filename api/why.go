@@ -57,9 +57,7 @@ func (s *Server) whyJail(st *fsm.State, j *fsm.Jail) Why {
 	if j.Want != fsm.WantRunning {
 		add("it is wanted %s", j.Want)
 	}
-	if img, ok := st.Images.Get(j.Spec.Image); !ok {
-		add("image %s is not known: rexctl image ls", j.Spec.Image)
-	} else if b, ok := st.Builds.Get(img.Key); !ok || len(b.Hosts) == 0 {
+	if b, ok := st.Builds.Get(j.Spec.ImageKey); !ok || len(b.Hosts) == 0 {
 		add("image %s is not built on any host: rexctl apply builds it", j.Spec.Image)
 	}
 	for _, group := range j.Spec.Depends {
@@ -78,7 +76,7 @@ func (s *Server) whyJail(st *fsm.State, j *fsm.Jail) Why {
 
 func summary(row JailRow) string {
 	text := row.Phase
-	if row.Phase == phaseNames[fsm.Running] {
+	if row.Phase == fsm.Running.String() {
 		text += ", " + row.Health
 	}
 	if row.Host != "" {

@@ -38,6 +38,25 @@ func (s *Server) plan(r *request) error {
 	return r.reply(st.Index, p)
 }
 
+func (s *Server) destroyPlan(r *request) error {
+	name := r.PathValue("name")
+	st := s.cfg.Log.State()
+	if _, ok := st.Wishes.Get(name); !ok {
+		return notFound("wish", name)
+	}
+	var p any
+	var err error
+	if s.cfg.Destroy != nil {
+		p, err = s.cfg.Destroy(st, name)
+	} else {
+		p, err = s.cfg.Plan(st, &spec.Wish{Name: name})
+	}
+	if err != nil {
+		return err
+	}
+	return r.reply(st.Index, p)
+}
+
 func (s *Server) applyWish(r *request) error {
 	var w spec.Wish
 	if err := r.decode(&w); err != nil {

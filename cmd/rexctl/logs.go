@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/rexcarcer/rexcarcer/api"
+)
+
+// manyLogs prints several logs at once, each line with its jail's name.
+func manyLogs(ctx context.Context, e *env, client *api.Client, names []string, o api.LogOptions) error {
+	width := 0
+	for _, n := range names {
+		width = max(width, len(n))
+	}
+	var mu sync.Mutex // guards stdout and failed
+	var failed []error
+	var wg sync.WaitGroup
+	for _, name := range names {
+		w := &prefixer{mu: &mu, w: e.stdout, prefix: fmt.Sprintf("%-*s | ", width, name)}
+		wg.Go(func() {
+			err := client.Logs(ctx, name, o, w)
+			w.rest()
+			if err != nil {
+				mu.Lock()
+				failed = append(failed, fmt.Errorf("logs of jail %s: %w", name, err))
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(failed...)
+}
+
+// prefixer writes whole lines with a prefix.
+type prefixer struct {
+	mu     *sync.Mutex // guards w
+	w      io.Writer
+	prefix string
+	held   []byte // the line that has not ended yet
+}
+
+// maxHeld bounds a line that is held back, in bytes.
+const maxHeld = 64 << 10
+
+func (p *prefixer) Write(b []byte) (int, error) {
+	n := len(b)
+	for len(b) > 0 {
+		i := bytes.IndexByte(b, '\n')
+		if i < 0 {
+			if p.held = append(p.held, b...); len(p.held) > maxHeld {
+				return n, p.line(nil)
+			}
+			return n, nil
+		}
+		if err := p.line(b[:i]); err != nil {
+			return 0, err
+		}
+		b = b[i+1:]
+	}
+	return n, nil
+}
+
+func (p *prefixer) line(b []byte) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, err := fmt.Fprintf(p.w, "%s%s%s\n", p.prefix, p.held, b)
+	p.held = nil
+	return err
+}
+
+func (p *prefixer) rest() {
+	if len(p.held) > 0 {
+		_ = p.line(nil) // stdout is gone if this fails
+	}
+}
