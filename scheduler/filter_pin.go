@@ -7,4 +7,6 @@ func pinOK(_ *fleet, n *need, h *fsm.Host) bool {
 	return n.jail.Place.Host == "" || n.jail.Place.Host == h.Name
 }
 
-func pinWhy(_ *fleet, n *need, _ *fsm.Host) string { return "is not " + n.jail.Place.Host }
+func pinWhy(_ *fleet, n *need, _ *fsm.Host) string {
+	return "is not " + n.jail.Place.Host + ", to which it is pinned"
+}

@@ -101,8 +101,10 @@ func noHost(n int, refused []FilterResult) string {
 			b = append(b, ';')
 		}
 		b = append(b, ' ')
-		b = append(b, r.Host...)
-		b = append(b, ' ')
+		if r.Filter != "image" && r.Filter != "volume" { // these speak of the jail
+			b = append(b, r.Host...)
+			b = append(b, ' ')
+		}
 		b = append(b, r.Why...)
 		if r.Hosts > 1 {
 			b = append(b, " ("+r.Filter+" refused "...)

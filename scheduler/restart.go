@@ -38,7 +38,7 @@ func retry(m *member, now fsm.Time) again {
 	pol := withDefaults(m.jail.Spec.Restart)
 	switch {
 	case pol.Policy == "never":
-		return again{refused: ended(r) + ", and its restart policy is never: rexctl restart " + string(m.name())}
+		return again{refused: ended(r) + ", and its restart policy is never: rexctl jail restart " + string(m.name())}
 	case pol.Policy == "on-failure" && !failed(r):
 		return again{refused: ended(r) + ", and its restart policy is on-failure"}
 	}
@@ -47,7 +47,7 @@ func retry(m *member, now fsm.Time) again {
 		attempt = 1
 	}
 	if pol.Attempts > 0 && attempt > pol.Attempts {
-		return again{attempt: attempt, refused: fmt.Sprintf("gave up after %d attempts: %s: rexctl logs %s, then rexctl restart %s",
+		return again{attempt: attempt, refused: fmt.Sprintf("gave up after %d attempts: %s: rexctl logs %s, then rexctl jail restart %s",
 			pol.Attempts, ended(r), m.name(), m.name())}
 	}
 	return again{attempt: attempt, due: r.EndedAt.Add(backoff(pol, attempt, m.name(), r.Seq))}

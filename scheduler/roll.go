@@ -41,34 +41,53 @@ func (p *pass) reserveForLeavers() {
 func (p *pass) rollGroup(g *group, lag []*member) {
 	limit := max(1, lag[0].jail.Spec.Update.MaxParallel)
 	away := p.away(g)
-	broken := 0
-	taken := 0
+	var broken, healthy, waiting []*member
 	for _, m := range lag {
 		if m.healthy() {
-			continue
+			healthy = append(healthy, m)
+		} else {
+			broken = append(broken, m)
 		}
-		broken++
+	}
+	taken := 0
+	for _, m := range broken {
 		asked := m.run.Hash == m.jail.Hash && !p.leaving(m) // a restart of what is broken: nothing to pace
-		if (asked || away+taken < limit) && p.replace(m) && !asked {
+		switch {
+		case asked:
+			p.replace(m)
+		case away+taken >= limit:
+			waiting = append(waiting, m)
+		case p.replace(m):
 			taken++
 		}
 	}
-	free := limit - away - broken
-	for _, m := range lag {
-		if m.healthy() && free > 0 && p.replace(m) {
+	free := limit - away - len(broken)
+	for _, m := range healthy {
+		switch {
+		case free <= 0:
+			waiting = append(waiting, m)
+		case p.replace(m):
 			free--
+		}
+	}
+	if len(waiting) > 0 {
+		why := fmt.Sprintf("waits for its turn: %d of %s are away or on their way, and max_parallel is %d",
+			min(len(g.members), away+len(lag)-len(waiting)), g.name, limit)
+		for _, m := range waiting {
+			p.pend(m, why, nil)
 		}
 	}
 }
 
 // away counts the members of g that are on their way: stopping, not running
 // yet, or not healthy for long enough. Jails that nobody wants to run, that
-// ended well, or that must be replaced themselves do not count.
+// ended well, that never found a host, or that must be replaced themselves do
+// not count.
 func (p *pass) away(g *group) int {
 	n := 0
 	for i := range g.members {
 		m := &g.members[i]
-		if m.jail.Want != fsm.WantRunning || done(m) {
+		if m.jail.Want != fsm.WantRunning || done(m) || m.run == nil && m.placed == 0 {
 			continue
 		}
 		switch lagging := m.live() && m.run.StopWhy == "" && (!m.current() || p.leaving(m)); {

@@ -19,7 +19,7 @@ const (
 	likedPoints    = pointsPerOne / 8      // 0.125: all affinities hold; as much below 0 for negative weights
 	imageHere      = pointsPerOne / 20     // 0.05: nothing has to be sent
 	failedHere     = -pointsPerOne / 4     // the host on which it failed twice in a row
-	mildSpread     = pointsPerOne * 4 / 10 // first of its group there, no spread asked for
+	mildSpread     = pointsPerOne * 4 / 10 // first of its group there, spread not asked for
 	retryElsewhere = 2                     // failures in a row from which another host is preferred
 )
 
@@ -27,7 +27,7 @@ const (
 type spreading uint8
 
 const (
-	spreadNone  spreading = iota // binpack, and no spread asked for
+	spreadNone  spreading = iota // not asked for, and binpack or a group of one
 	spreadMild                   // not asked for: prefer other hosts a little
 	spreadHost                   // spread = "host"
 	spreadLabel                  // spread = label key
@@ -53,7 +53,7 @@ func (f *fleet) classOf(m *member, attempt int) *class {
 	c := &class{rules: f.rulesFor(m), demand: fsm.Demand(j), pack: j.Place.BinPack, domains: len(f.hosts), avoid: -1}
 	c.kib = c.demand.MemoryBytes >> 10
 	switch {
-	case j.Place.Spread == "" && j.Place.BinPack:
+	case j.Place.Spread == "" && (j.Place.BinPack || len(m.g.members) == 1):
 		c.mode = spreadNone
 	case j.Place.Spread == "":
 		c.mode = spreadMild
