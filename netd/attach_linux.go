@@ -59,8 +59,7 @@ func (d *linux) attach(c NSConfig) (*namespace, error) {
 	if err := os.MkdirAll(d.jailDir(), 0o755); err != nil {
 		return nil, err
 	}
-	v6 := slices.ContainsFunc(c.Ports, func(p Port) bool { return p.Addr6.IsValid() })
-	ns, err := makeNS(d.jailPath(c.ID), nsSysctls(v6, false), d.step)
+	ns, err := makeNS(d.jailPath(c.ID), jailSysctls, d.step)
 	if err != nil {
 		return nil, err
 	}
@@ -81,26 +80,11 @@ func (d *linux) attach(c NSConfig) (*namespace, error) {
 	return ns, nil
 }
 
-// nsSysctls are those of a new namespace. Ports below 1024 and ping sockets are for everybody in a jail: its root may be
-// an ordinary user of the host, without capabilities over this namespace. Without IPv6 there is no trace of it.
-func nsSysctls(v6, router bool) [][2]string {
-	s := [][2]string{
-		{"ipv4/ip_unprivileged_port_start", "0"},
-		{"ipv4/ping_group_range", "0 2147483647"},
-	}
-	if v6 {
-		s = append(s, [2]string{"ipv6/conf/default/accept_ra", "0"})
-	} else {
-		s = append(s, [2]string{"ipv6/conf/default/disable_ipv6", "1"})
-	}
-	if router {
-		s = append(s, [2]string{"ipv4/ip_forward", "1"}, [2]string{"ipv4/conf/all/send_redirects", "0"},
-			[2]string{"ipv4/conf/default/send_redirects", "0"})
-		if v6 {
-			s = append(s, [2]string{"ipv6/conf/all/forwarding", "1"})
-		}
-	}
-	return s
+// jailSysctls are set in the namespace of a jail. Ports below 1024 and ping sockets are for everybody in it: its root may
+// be an ordinary user of the host, without capabilities over this namespace.
+var jailSysctls = [][2]string{
+	{"ipv4/ip_unprivileged_port_start", "0"},
+	{"ipv4/ping_group_range", "0 2147483647"},
 }
 
 // repin makes what the bridge lets pass for a jail exactly c.
@@ -161,7 +145,7 @@ func (d *linux) attachPort(ns *namespace, id string, p Port, first bool) error {
 	if p.Addr6.IsValid() {
 		addrs = append(addrs, netip.PrefixFrom(p.Addr6, n.Subnet6.Bits()))
 	}
-	reqs := []*nl.NetlinkRequest{linkUp(1), linkUp(index)}
+	reqs := []*nl.NetlinkRequest{linkUp(1), linkAddrGen(index, p.Addr6.IsValid()), linkUp(index)}
 	if fresh {
 		for _, a := range addrs {
 			reqs = append(reqs, addAddr(index, a))
@@ -337,21 +321,7 @@ func (d *linux) trim(ns *namespace, c NSConfig) error {
 			return fmt.Errorf("remove %s: %w", name, err)
 		}
 	}
-	v6 := slices.ContainsFunc(c.Ports, func(p Port) bool { return p.Addr6.IsValid() })
-	return inNS(ns.fd, func() error {
-		if !v6 {
-			return setSysctl("ipv6/conf/default/disable_ipv6", "1")
-		}
-		for _, s := range []string{"default", "eth0", "eth1", "eth2", "eth3", "eth4", "eth5", "eth6", "eth7", "eth8", "eth9"} {
-			if err := setSysctl("ipv6/conf/"+s+"/accept_ra", "0"); err != nil {
-				return err
-			}
-			if err := setSysctl("ipv6/conf/"+s+"/disable_ipv6", "0"); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return nil
 }
 
 // Detach cuts a jail off.

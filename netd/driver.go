@@ -51,8 +51,8 @@ type Options struct {
 	RunDir    string       // owned by this instance, such as /run/rexcarcer/INSTANCE
 	HostNS    string       // path of the network namespace that plays the host; "" is that of this process
 	LinkRange netip.Prefix // uplink addresses, a /31 per network; zero is DefaultLinkRange
-	Runner    run.Runner   // starts nft
-	Log       *slog.Logger
+	Runner    run.Runner   `json:"-"` // starts nft; nil is run.Real
+	Log       *slog.Logger `json:"-"` // nil: silent
 }
 
 // DefaultLinkRange holds 8192 uplinks, and not the metadata addresses of clouds.

@@ -2,6 +2,7 @@ package netd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -135,19 +136,16 @@ func (t testWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// driver makes a driver that is torn down with the test, which then checks that nothing is left.
+// driver opens a driver. At the end of the test a new process's driver tears everything down, and nothing may be left.
 func (w *world) driver(instance string) *linux {
 	w.tb.Helper()
 	before := w.state()
-	d, err := newLinux(w.options(instance))
-	if err != nil {
-		w.tb.Fatal(err)
-	}
 	w.tb.Cleanup(func() {
-		if err := d.Teardown(context.Background()); err != nil {
-			w.tb.Error(err)
+		d, err := newLinux(w.options(instance))
+		if err != nil {
+			w.tb.Fatal(err)
 		}
-		if err := d.Close(); err != nil {
+		if err := errors.Join(d.Teardown(context.Background()), d.Close()); err != nil {
 			w.tb.Error(err)
 		}
 		if after := w.state(); after != before {
@@ -155,6 +153,21 @@ func (w *world) driver(instance string) *linux {
 		}
 		if _, err := os.Stat(d.o.RunDir); err == nil {
 			w.tb.Errorf("%s is left", d.o.RunDir)
+		}
+	})
+	return w.open(instance)
+}
+
+// open is driver without the end.
+func (w *world) open(instance string) *linux {
+	w.tb.Helper()
+	d, err := newLinux(w.options(instance))
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	w.tb.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			w.tb.Error(err)
 		}
 	})
 	return d
@@ -191,6 +204,12 @@ func (w *world) sh(ns string, argv ...string) string {
 // serve answers every TCP connection to addr inside ns with name and the peer's address, until the test ends.
 func (w *world) serve(ns, addr, name string) {
 	w.tb.Helper()
+	w.tb.Cleanup(w.listen(ns, addr, name))
+}
+
+// listen is serve with an end.
+func (w *world) listen(ns, addr, name string) (stop func()) {
+	w.tb.Helper()
 	var l net.Listener
 	w.in(ns, func() (err error) {
 		l, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr)
@@ -209,7 +228,7 @@ func (w *world) serve(ns, addr, name string) {
 			_ = c.Close()
 		}
 	}()
-	w.tb.Cleanup(func() { _ = l.Close(); <-done })
+	return func() { _ = l.Close(); <-done }
 }
 
 // ask connects from inside ns and returns what the server says, or the error's text.
@@ -282,3 +301,5 @@ func (w *world) wantNoAnswer(ns, addr string) {
 		tb.Errorf("got %q, want no connection", got)
 	}
 }
+
+func mustPrefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }

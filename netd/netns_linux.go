@@ -104,11 +104,11 @@ func makeNS(path string, sysctls [][2]string, step func(string)) (*namespace, er
 			return err
 		}
 		step("ns-made")
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY|unix.O_CLOEXEC, 0o444)
+		f, err := unix.Open(path, unix.O_CREAT|unix.O_RDONLY|unix.O_CLOEXEC, 0o444)
 		if err != nil {
 			return err
 		}
-		_ = f.Close()
+		_ = unix.Close(f)
 		step("ns-file")
 		// Mounted last: a namespace that can be opened is complete.
 		if err := unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -13,6 +14,19 @@ import (
 )
 
 type netlinkAddr = netlink.Addr
+
+// routerSysctls are set in the namespace of a router.
+func routerSysctls(v6 bool) [][2]string {
+	s := append(slices.Clone(jailSysctls), [][2]string{
+		{"ipv4/ip_forward", "1"},
+		{"ipv4/conf/all/send_redirects", "0"},
+		{"ipv4/conf/default/send_redirects", "0"},
+	}...)
+	if v6 {
+		return append(s, [2]string{"ipv6/conf/all/forwarding", "1"})
+	}
+	return append(s, [2]string{"ipv6/conf/default/disable_ipv6", "1"})
+}
 
 // routerTable writes the rules of a router if they differ from what was written last or are gone.
 func (d *linux) routerTable(ctx context.Context, ns *namespace, n plannedNetwork) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/vishvananda/netlink/nl"
@@ -46,13 +47,24 @@ func dial(protocol int) (*conn, error) {
 
 func (c *conn) close() { _ = unix.Close(c.fd) }
 
-// do sends reqs at once and returns one result per request. All of them are tried, whatever becomes of the others.
+// do sends reqs, up to maxBatch at once, and returns one result per request. All of them are tried, whatever becomes of the others.
 func (c *conn) do(reqs ...*nl.NetlinkRequest) ([]error, error) {
-	for _, r := range reqs {
-		r.Flags |= unix.NLM_F_ACK
+	all := make([]error, 0, len(reqs))
+	for part := range slices.Chunk(reqs, maxBatch) {
+		for _, r := range part {
+			r.Flags |= unix.NLM_F_ACK
+		}
+		errs, err := c.exchange(part)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, errs...)
 	}
-	return c.exchange(reqs)
+	return all, nil
 }
+
+// maxBatch bounds the answers that wait in the socket's receive buffer, which loses what does not fit.
+const maxBatch = 32
 
 // transaction sends an nfnetlink batch, first and last of reqs being its begin and end: all happens, or nothing.
 func (c *conn) transaction(reqs []*nl.NetlinkRequest) error {
@@ -227,10 +239,28 @@ func setLink(name string, m mark, master int) *nl.NetlinkRequest {
 	if master != 0 {
 		req.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(master)))) //nolint:gosec // an interface index
 	}
-	const genNone = 1 // IN6_ADDR_GEN_MODE_NONE
+	req.AddData(addrGen(false))
+	return req
+}
+
+// addrGen says whether the kernel gives a link an IPv6 address made from its MAC.
+func addrGen(v6 bool) *nl.RtAttr {
+	mode := uint8(1) // IN6_ADDR_GEN_MODE_NONE
+	if v6 {
+		mode = 0 // IN6_ADDR_GEN_MODE_EUI64
+	}
 	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
-	spec.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(unix.IFLA_INET6_ADDR_GEN_MODE, nl.Uint8Attr(genNone))
-	req.AddData(spec)
+	spec.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(unix.IFLA_INET6_ADDR_GEN_MODE, nl.Uint8Attr(mode))
+	return spec
+}
+
+// linkAddrGen comes before linkUp: in one request the kernel would bring the link up first.
+func linkAddrGen(index int, v6 bool) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, 0)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(index) //nolint:gosec // an interface index
+	req.AddData(msg)
+	req.AddData(addrGen(v6))
 	return req
 }
 

@@ -179,7 +179,7 @@ func (d *linux) ensureNetwork(ctx context.Context, l links, n plannedNetwork) (i
 		return 0, err
 	}
 	d.step("bridge")
-	ns, err := makeNS(d.routerPath(n.ID), nsSysctls(n.v6(), true), d.step)
+	ns, err := makeNS(d.routerPath(n.ID), routerSysctls(n.v6()), d.step)
 	if err != nil {
 		return 0, err
 	}

@@ -1,0 +1,68 @@
+package netd
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// BenchmarkAttach attaches jails to one network, one after the other and 16 at once; detaching is not measured.
+func BenchmarkAttach(b *testing.B) {
+	for _, workers := range []int{1, 16} {
+		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
+			w := newWorld(b)
+			d := w.driver("bench")
+			n := netA()
+			n.Subnet = mustPrefix("10.64.0.0/14")
+			mustSet(b, d, n)
+			times := make([]time.Duration, b.N)
+			next := make(chan int)
+			var wg sync.WaitGroup
+			b.ResetTimer()
+			for range workers {
+				wg.Go(func() {
+					for i := range next {
+						begin := time.Now()
+						if _, err := d.Attach(b.Context(), benchJail(i)); err != nil {
+							b.Error(err)
+						}
+						times[i] = time.Since(begin)
+					}
+				})
+			}
+			for i := range b.N {
+				next <- i
+			}
+			close(next)
+			wg.Wait()
+			b.StopTimer()
+			slices.Sort(times)
+			b.ReportMetric(float64(times[len(times)/2].Microseconds()), "us-median")
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jails/s")
+		})
+	}
+}
+
+// BenchmarkDetach detaches jails, 1 and 16 at once.
+func BenchmarkDetach(b *testing.B) {
+	w := newWorld(b)
+	d := w.driver("bench")
+	n := netA()
+	n.Subnet = mustPrefix("10.64.0.0/14")
+	mustSet(b, d, n)
+	for i := range b.N {
+		mustAttach(b, d, benchJail(i))
+	}
+	b.ResetTimer()
+	for i := range b.N {
+		if err := d.Detach(b.Context(), benchJail(i).ID); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func benchJail(i int) NSConfig {
+	return jailWish(fmt.Sprintf("%08x", i), "alpha", fmt.Sprintf("10.64.%d.%d", 1+i/250, 1+i%250))
+}

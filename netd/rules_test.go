@@ -1,0 +1,107 @@
+package netd
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+)
+
+// TestRules shows the rules for networks described like
+//
+//	alpha aaaa0001 10.66.0.0/24 nat publish=15432/tcp:10.66.0.3:5432,10.66.0.4:5432 allow=beta
+//	pin rh111111110 02:00:11:11:11:11 10.66.0.3
+//	fence eth0 eth1
+func TestRules(t *testing.T) {
+	t.Parallel()
+	datadriven.Walk(t, "testdata/rules", func(t *testing.T, path string) {
+		datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {
+			nets, pins, fenced := parseRulesInput(t, td.Input)
+			switch td.Cmd {
+			case "host":
+				return hostRules("rexcarcer_test", nets, fenced)
+			case "router":
+				return routerRules("rexcarcer_test", nets[0])
+			case "bridge":
+				return bridgeRules("rexcarcer_test", pins)
+			case "drop":
+				return dropTables("rexcarcer_test")
+			}
+			t.Fatalf("unknown command %s", td.Cmd)
+			return ""
+		})
+	})
+}
+
+func parseRulesInput(t *testing.T, input string) (plan []plannedNetwork, pins []pin, fenced []string) {
+	t.Helper()
+	var nets []Network
+	for line := range strings.Lines(input) {
+		f := strings.Fields(line)
+		switch {
+		case len(f) == 0:
+		case f[0] == "fence":
+			fenced = f[1:]
+		case f[0] == "pin":
+			mac, err := ParseMAC(f[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := pin{Link: f[1], MAC: mac, Addr: netip.MustParseAddr(f[3])}
+			if len(f) > 4 {
+				p.Addr6 = netip.MustParseAddr(f[4])
+			}
+			pins = append(pins, p)
+		default:
+			nets = append(nets, parseNetwork(t, f))
+		}
+	}
+	ok, errs := Config{Networks: nets}.normalize()
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	uplinks, err := planUplinks(DefaultLinkRange, ok, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near := peers(ok)
+	for _, n := range ok {
+		plan = append(plan, plannedNetwork{Network: n, Uplink: uplinks[n.ID], Publish: n.Publish, Peers: near[n.Name]})
+	}
+	return plan, pins, fenced
+}
+
+func parseNetwork(t *testing.T, f []string) Network {
+	t.Helper()
+	n := Network{Name: f[0], ID: f[1], Subnet: netip.MustParsePrefix(f[2])}
+	for _, opt := range f[3:] {
+		key, val, _ := strings.Cut(opt, "=")
+		switch key {
+		case "nat":
+			n.NAT = true
+		case "subnet6":
+			n.Subnet6 = netip.MustParsePrefix(val)
+		case "allow":
+			n.Allow = strings.Split(val, ",")
+		case "publish":
+			p := Publish{}
+			head, members, _ := strings.Cut(val, ":")
+			if _, err := fmt.Sscanf(strings.Replace(head, "/", " ", 1), "%d %s", &p.HostPort, &p.Proto); err != nil {
+				t.Fatal(err)
+			}
+			for m := range strings.SplitSeq(members, ",") {
+				if m != "" {
+					p.Members = append(p.Members, netip.MustParseAddrPort(m))
+				}
+			}
+			n.Publish = append(n.Publish, p)
+		default:
+			t.Fatalf("unknown option %s", opt)
+		}
+	}
+	slices.Sort(n.Allow)
+	return n
+}
