@@ -12,9 +12,10 @@ import (
 // that double each other. HCL has no limits of its own, so every inner
 // expression is wrapped in one that pays for its result.
 const (
-	maxValueCost = 4 << 20  // of one intermediate value
-	maxCost      = 96 << 20 // of one evaluation of a file, per million of units roughly 50 ms
-	maxExponent  = 1 << 12  // of numbers, in bits: 10^1233; writing 1e999999999 in full takes 1 GB
+	maxValueCost = 256 << 10 // of one intermediate value: elements, and 16 bytes of text each
+	maxCost      = 3 << 20   // of evaluating a file; HCL takes up to a second per million
+	replicaCost  = 200       // more for each replica of a jail
+	maxExponent  = 1 << 12   // of numbers, in bits: 10^1233; writing 1e999999999 in full takes 1 GB
 )
 
 // budget is what is left to spend on one file.
@@ -45,7 +46,7 @@ func costOf(v cty.Value, limit int) (int, error) {
 	}
 	switch t := v.Type(); {
 	case t == cty.String:
-		return 1 + len(v.AsString())/4, nil
+		return 1 + len(v.AsString())/16, nil
 	case t == cty.Number:
 		f := v.AsBigFloat()
 		if f.IsInf() || f.MantExp(nil) > maxExponent || f.MantExp(nil) < -maxExponent {

@@ -33,6 +33,7 @@ func (d *decoder) jail(b *hclsyntax.Block) {
 		if counted {
 			j.Index, j.Name = i, fmt.Sprintf("%s-%d", name, i)
 		}
+		d.budget.left += replicaCost
 		d.replica(b, &j)
 		if len(d.diags) > errors || count == 0 {
 			return // the others would say the same; a count of 0 is only checked
