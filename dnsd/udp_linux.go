@@ -40,8 +40,8 @@ func controlSocket(network, _ string, raw syscall.RawConn) error {
 	return errors.Join(err, optErr)
 }
 
-// message is struct mmsghdr of recvmmsg(2) and sendmmsg(2).
-type message struct {
+// mmsghdr is the struct of recvmmsg(2) and sendmmsg(2).
+type mmsghdr struct {
 	header unix.Msghdr
 	length uint32
 }
@@ -50,7 +50,7 @@ type message struct {
 // goroutine touches it.
 type batch struct {
 	raw      syscall.RawConn
-	in, out  [batchSize]message
+	in, out  [batchSize]mmsghdr
 	inVec    [batchSize]unix.Iovec
 	outVec   [batchSize]unix.Iovec
 	peers    [batchSize]unix.RawSockaddrInet6 // large enough for IPv4 too

@@ -1,0 +1,117 @@
+package dnsd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Times between attempts to reach the daemon.
+const (
+	followFirst = 50 * time.Millisecond
+	followMax   = 2 * time.Second
+)
+
+// Follow connects to the daemon's socket at path, hands each whole zone to
+// onZone, and connects again when the daemon goes away, until ctx ends. What
+// onZone got last is what is served meanwhile.
+func Follow(ctx context.Context, path string, onZone func(*Zone), logger *slog.Logger) error {
+	wait := followFirst
+	for {
+		zones, err := followOnce(ctx, path, onZone)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if zones > 0 {
+			wait = followFirst
+		}
+		if wait == followFirst {
+			logger.Warn("no word from the daemon, the last zone is kept", "socket", path, "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, followMax)
+	}
+}
+
+// followOnce follows over one connection and tells how many zones came.
+func followOnce(ctx context.Context, path string, onZone func(*Zone)) (zones int, err error) {
+	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close() // nothing is left to be written
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	hello, err := json.Marshal(feedMessage{V: feedVersion, Type: typeFollow})
+	if err != nil {
+		return 0, err
+	}
+	if _, err := conn.Write(hello); err != nil {
+		return 0, err
+	}
+	var parts assembly
+	var zone *Zone
+	buf := make([]byte, feedLimit+1)
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return zones, err
+		}
+		var m feedMessage
+		if err := json.Unmarshal(buf[:n], &m); err != nil {
+			return zones, fmt.Errorf("message of %d bytes: %w", n, err)
+		}
+		if m.V != feedVersion {
+			return zones, fmt.Errorf("the daemon speaks version %d, this program %d", m.V, feedVersion)
+		}
+		switch m.Type {
+		case typeError:
+			return zones, errors.New(m.Text)
+		case typeSerial:
+			if zone != nil && m.Gen == parts.gen {
+				zone = zone.WithSerial(m.Serial)
+				onZone(zone)
+			}
+		case typeZone:
+			whole, err := parts.add(&m)
+			if err != nil {
+				return zones, err
+			}
+			if whole {
+				zone, zones = NewZone(&parts.table), zones+1
+				parts.table.Records = nil // packed: not needed twice
+				onZone(zone)
+			}
+		}
+	}
+}
+
+// removeSocket clears the way for a socket at path and makes its directory.
+// Anything else than a socket stays, and is an error.
+func removeSocket(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return errors.New("something that is no socket is there: remove it")
+	}
+	return os.Remove(path)
+}
