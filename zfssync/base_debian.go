@@ -23,6 +23,13 @@ const (
 	debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 )
 
+// aptConf keeps packages, their index and its translations out of the layers that RUN apt-get makes; see apt.conf(5).
+const aptConf = `APT::Keep-Downloaded-Packages "false";
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+Acquire::Languages "none";
+`
+
 var suiteRE = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 
 // debootstrapTime is far above what a slow mirror needs; the caller's ctx ends it sooner.
@@ -125,8 +132,9 @@ func (d debootstrap) finish(dst string, list []aptSource) error {
 		text.WriteString(s.line() + "\n")
 	}
 	for name, content := range map[string]string{
-		"etc/apt/sources.list": text.String(),
-		"etc/resolv.conf":      "", // debootstrap copies the host's
+		"etc/apt/sources.list":            text.String(),
+		"etc/apt/apt.conf.d/90-rexcarcer": aptConf,
+		"etc/resolv.conf":                 "", // debootstrap copies the host's
 	} {
 		if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
