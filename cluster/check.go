@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -17,6 +18,8 @@ const checkBytes = 256 << 20
 // checkLog opens raft.db read-only and walks it, so that a cut, flipped or
 // zeroed file ends in one line instead of a panic inside raft.
 func checkLog(path string) (err error) {
+	// A damaged page sends bbolt to addresses outside of its mapping.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			err = damaged(path, fmt.Errorf("%v", p))

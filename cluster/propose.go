@@ -33,12 +33,8 @@ func (n *Node) ProposeID(ctx context.Context, id, by string, cmd fsm.Command) (f
 	}
 	start := n.cfg.Clock()
 	raw, err := fsm.Encode(fsm.Entry{V: fsm.Version, ID: id, At: fsm.TimeOf(start), By: by, Cmd: cmd})
-	if err != nil {
-		return fsm.Applied{}, fmt.Errorf("propose %s: %w", cmd.Kind(), err)
-	}
-	if len(raw) > MaxEntryBytes {
-		return fsm.Applied{}, &fsm.Refusal{Code: fsm.CodeInvalid, Object: cmd.Kind(),
-			Text: fmt.Sprintf("%d bytes are more than the %d that one entry may have: split the file", len(raw), MaxEntryBytes)}
+	if err != nil { // too large, or not to be encoded
+		return fsm.Applied{}, &fsm.Refusal{Code: fsm.CodeInvalid, Object: cmd.Kind(), Text: err.Error()}
 	}
 	future := n.raft.Apply(raw, 0)
 	if err := await(ctx, future); err != nil {

@@ -14,14 +14,14 @@ type Duty func(ctx context.Context) error
 // Run watches the disk and runs the duties while this host leads. It returns
 // when ctx has ended and all duties have come back, or with a duty's error.
 func (n *Node) Run(ctx context.Context, duties ...Duty) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // before the Wait above
 	wg.Go(func() { n.watchDisk(ctx) })
 
 	failed := make(chan error, len(duties))
-	for {
+	for ctx.Err() == nil {
 		leading, err := n.awaitLeadership(ctx)
 		if err != nil || !leading {
 			return err
@@ -46,6 +46,7 @@ func (n *Node) Run(ctx context.Context, duties ...Duty) error {
 			return fmt.Errorf("leader duty: %w", err)
 		}
 	}
+	return nil
 }
 
 // awaitLeadership returns true once this host leads and has applied all that

@@ -1,0 +1,347 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+)
+
+// open starts a group of one in dir and waits until it leads.
+func open(t testing.TB, dir string, change ...func(*Config)) *Node {
+	t.Helper()
+	n, err := tryOpen(t, dir, change...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lead(t, n)
+	return n
+}
+
+func tryOpen(t testing.TB, dir string, change ...func(*Config)) (*Node, error) {
+	t.Helper()
+	cfg := Config{Dir: dir, Heartbeat: 20 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+		Fatal: func(err error) { t.Errorf("the process would have ended: %v", err) }}
+	for _, c := range change {
+		c(&cfg)
+	}
+	n, err := Open(cfg)
+	if err == nil {
+		t.Cleanup(func() { _ = n.Close() }) // a test that cares has closed it itself
+	}
+	return n, err
+}
+
+func lead(t testing.TB, n *Node) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if ok, err := n.awaitLeadership(ctx); !ok || err != nil {
+		t.Fatalf("no leadership within 20 s: %v", err)
+	}
+}
+
+func propose(t testing.TB, n *Node, cmd fsm.Command) fsm.Applied {
+	t.Helper()
+	a, err := n.Propose(t.Context(), "test", cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+var genesis = fsm.Genesis{ClusterID: "rc-test0001", Domain: "rex.internal", CA: "PEM"}
+
+func host(i int) fsm.Command {
+	return fsm.RegisterHost{Host: fsm.Host{ID: fsm.HostID(fmt.Sprintf("h-%d", i)), Name: fmt.Sprintf("host%d", i),
+		Role: "server", State: fsm.HostAlive, OS: "linux", Arch: "amd64", Runtime: "sim", Version: "1"}}
+}
+
+// fill commits Genesis and n hosts.
+func fill(t testing.TB, node *Node, n int) {
+	t.Helper()
+	propose(t, node, genesis)
+	for i := range n {
+		propose(t, node, host(i))
+	}
+}
+
+func TestAcknowledgedEntriesSurviveARestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	n := open(t, dir)
+	fill(t, n, 20)
+	before := n.State()
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, dir)
+	after := again.State()
+	if after.Index != before.Index || after.Chain != before.Chain || after.Hosts.Len() != 20 {
+		t.Errorf("after the restart: index %d, chain %x, %d hosts; want index %d, chain %x, 20 hosts",
+			after.Index, after.Chain[:4], after.Hosts.Len(), before.Index, before.Chain[:4])
+	}
+	if again.ID() != n.ID() {
+		t.Errorf("host id changed from %s to %s", n.ID(), again.ID())
+	}
+}
+
+func TestARepeatedIDHappensOnce(t *testing.T) {
+	t.Parallel()
+	n := open(t, t.TempDir())
+	fill(t, n, 0)
+	for range 2 {
+		if _, err := n.ProposeID(t.Context(), "the-same", "test", host(1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var seen int
+	err := n.Events(t.Context(), 0, false, func(h fsm.Happened) error {
+		if _, ok := h.Event.(fsm.HostRegistered); ok {
+			seen++
+		}
+		return nil
+	})
+	if err != nil || seen != 1 {
+		t.Errorf("got %d registrations, error %v; want 1", seen, err)
+	}
+}
+
+func TestRefusalComesBackWithItsIndex(t *testing.T) {
+	t.Parallel()
+	n := open(t, t.TempDir())
+	fill(t, n, 0)
+	a, err := n.Propose(t.Context(), "test", fsm.RestartJail{Jail: "nobody"})
+	refusal := (*fsm.Refusal)(nil)
+	if !errors.As(err, &refusal) || refusal.Code != fsm.CodeNotFound || a.Index == 0 {
+		t.Errorf("got %v at index %d; want a refusal with code not_found and an index", err, a.Index)
+	}
+}
+
+func TestEventsGoOnWithoutLossAcrossSnapshotAndRestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	small := func(c *Config) { c.TrailingLogs = 5 }
+	n := open(t, dir, small)
+	fill(t, n, 30)
+	if err := n.Snapshot(); err != nil {
+		t.Fatal(err)
+	}
+	for i := 30; i < 40; i++ {
+		propose(t, n, host(i))
+	}
+	want := collect(t, n, 0)
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n = open(t, dir, small)
+	if got := collect(t, n, 0); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("events since 0 after the restart differ:\ngot  %d: %v\nwant %d: %v", len(got), got, len(want), want)
+	}
+	if got := collect(t, n, 20); len(got) == 0 || len(got) >= len(want) {
+		t.Errorf("events since 20: got %d of %d", len(got), len(want))
+	}
+}
+
+func collect(t testing.TB, n *Node, since uint64) (out []string) {
+	t.Helper()
+	err := n.Events(t.Context(), since, false, func(h fsm.Happened) error {
+		out = append(out, fmt.Sprint(h.Index, " ", h.Event.Kind(), " ", h.Event.Object()))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestAnyPastStateCanBeRebuilt(t *testing.T) {
+	t.Parallel()
+	n := open(t, t.TempDir(), func(c *Config) { c.TrailingLogs = 1 })
+	propose(t, n, genesis)
+	chains := map[uint64][32]byte{}
+	for i := range 25 {
+		a := propose(t, n, host(i))
+		chains[a.Index] = n.State().Chain
+		if i == 10 || i == 20 {
+			if err := n.Snapshot(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for index, chain := range chains {
+		s, err := n.StateAt(t.Context(), index)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Index != index || s.Chain != chain {
+			t.Errorf("state at %d: got index %d, chain %x; want chain %x", index, s.Index, s.Chain[:4], chain[:4])
+		}
+	}
+}
+
+func TestFollowerOfEventsSeesNewOnes(t *testing.T) {
+	t.Parallel()
+	n := open(t, t.TempDir())
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	enough := errors.New("enough")
+	got := make(chan error, 1)
+	go func() {
+		seen := 0
+		got <- n.Events(ctx, 0, true, func(fsm.Happened) error {
+			if seen++; seen == 6 {
+				return enough
+			}
+			return nil
+		})
+	}()
+	fill(t, n, 10)
+	if err := <-got; !errors.Is(err, enough) {
+		t.Error(err)
+	}
+}
+
+// Case 13 of the failure list: raft would begin again at the snapshot and
+// lose acknowledged entries without a word.
+func TestCase13LostMemoryIsNoticed(t *testing.T) {
+	t.Parallel()
+	for _, gone := range []string{"raft/raft.db", "identity.json", "guard.json"} {
+		t.Run(gone, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			n := open(t, dir)
+			fill(t, n, 10)
+			if err := errors.Join(n.Snapshot(), n.guard.touch(n.raft.AppliedIndex()), n.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Remove(filepath.Join(dir, gone)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tryOpen(t, dir); !errors.Is(err, ErrAmnesia) {
+				t.Errorf("without %s: got %v, want ErrAmnesia", gone, err)
+			}
+		})
+	}
+}
+
+func TestAnOlderLogIsNotTakenForTheTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	n := open(t, dir)
+	fill(t, n, 5)
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db := filepath.Join(dir, "raft", "raft.db")
+	old, err := os.ReadFile(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n = open(t, dir)
+	for i := 5; i < 20; i++ {
+		propose(t, n, host(i))
+	}
+	if err := errors.Join(n.guard.touch(n.raft.AppliedIndex()), n.Close(), os.WriteFile(db, old, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tryOpen(t, dir); !errors.Is(err, ErrAmnesia) {
+		t.Errorf("got %v, want ErrAmnesia", err)
+	}
+}
+
+// Case 12: one line of cause and a hint, no panic trace.
+func TestCase12DamagedLogIsSaidInOneLine(t *testing.T) {
+	t.Parallel()
+	damage := map[string]func([]byte) []byte{
+		"cut in half": func(b []byte) []byte { return b[:len(b)/2] },
+		"zeroed head": func(b []byte) []byte { clear(b[:8192]); return b },
+		"empty":       func([]byte) []byte { return nil },
+		"flipped body": func(b []byte) []byte {
+			for i := 16384; i < len(b); i += 37 {
+				b[i] ^= 0xff
+			}
+			return b
+		},
+	}
+	for name, spoil := range damage {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			n := open(t, dir)
+			fill(t, n, 200)
+			if err := errors.Join(n.guard.touch(n.raft.AppliedIndex()), n.Close()); err != nil {
+				t.Fatal(err)
+			}
+			db := filepath.Join(dir, "raft", "raft.db")
+			b, err := os.ReadFile(db)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(db, spoil(b), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err = tryOpen(t, dir)
+			if err == nil || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "goroutine") {
+				t.Errorf("got %v; want one line that says what is damaged", err)
+			}
+		})
+	}
+}
+
+func TestSecondDaemonOnOneDataDirectoryIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	open(t, dir)
+	if _, err := tryOpen(t, dir); err == nil || !strings.Contains(err.Error(), "another rexcarcer") {
+		t.Errorf("got %v, want a word about another rexcarcer", err)
+	}
+}
+
+func TestDutiesRunWhileLeadingAndAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	n := open(t, t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	begun, ended := make(chan struct{}), false
+	result := make(chan error, 1)
+	go func() {
+		result <- n.Run(ctx, func(ctx context.Context) error {
+			close(begun)
+			<-ctx.Done()
+			ended = true
+			return nil
+		})
+	}()
+	<-begun
+	cancel()
+	if err := <-result; err != nil || !ended {
+		t.Errorf("Run returned %v, duty ended: %v; want nil, true", err, ended)
+	}
+}
+
+func TestAFailingDutyEndsRun(t *testing.T) {
+	t.Parallel()
+	n := open(t, t.TempDir())
+	broken := errors.New("broken")
+	if err := n.Run(t.Context(), func(context.Context) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("got %v, want the duty's error", err)
+	}
+}
+
+func TestTooLargeAnEntryIsRefusedAtTheDoor(t *testing.T) {
+	t.Parallel()
+	n := open(t, t.TempDir())
+	big := genesis
+	big.CA = strings.Repeat("x", MaxEntryBytes)
+	_, err := n.Propose(t.Context(), "test", big)
+	if refusal := (*fsm.Refusal)(nil); !errors.As(err, &refusal) {
+		t.Errorf("got %v, want a refusal", err)
+	}
+}
