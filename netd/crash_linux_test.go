@@ -142,7 +142,7 @@ func TestCase54KilledAtAnyStepNothingIsLeftAfterTeardown(t *testing.T) {
 			t.Fatal(err)
 		}
 		if after := w.state(); after != before {
-			t.Fatalf("killed at step %d, left on the host:\n%s\nwas:\n%s", c.KillAt, after, before)
+			t.Fatalf("killed at step %d, the host is not as it was: %s", c.KillAt, diff(before, after))
 		}
 		if _, err := os.Stat(d.o.RunDir); err == nil {
 			t.Fatalf("killed at step %d, left %s: %s", c.KillAt, d.o.RunDir, strings.TrimSpace(w.sh("", "find", d.o.RunDir)))

@@ -38,6 +38,7 @@ type linux struct {
 
 	pinMu  sync.Mutex
 	reaper reaper
+	spares spares
 	step   func(string) // tests kill the process here; called after each change to the host
 }
 
@@ -89,6 +90,7 @@ func newLinux(o Options) (*linux, error) {
 	d.reaper.remove = d.deleteLinks
 	d.reaper.exists = d.linksLeft
 	d.reaper.gone = d.unguard
+	d.spares.make = func() (*namespace, error) { return newNS(jailSysctls) }
 	return d, nil
 }
 
@@ -148,6 +150,7 @@ func (d *linux) List(ctx context.Context) ([]string, error) {
 // Close waits for background work and releases descriptors and reserved ports.
 func (d *linux) Close() error {
 	err := d.reaper.close()
+	d.spares.close()
 	d.setMu.Lock()
 	defer d.setMu.Unlock()
 	for _, fd := range d.reserved {

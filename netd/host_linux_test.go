@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -149,7 +150,7 @@ func (w *world) driver(instance string) *linux {
 			w.tb.Error(err)
 		}
 		if after := w.state(); after != before {
-			w.tb.Errorf("left on the host:\n%s\nwas:\n%s", after, before)
+			w.tb.Errorf("the host is not as it was: %s", diff(before, after))
 		}
 		if _, err := os.Stat(d.o.RunDir); err == nil {
 			w.tb.Errorf("%s is left", d.o.RunDir)
@@ -300,6 +301,11 @@ func (w *world) wantNoAnswer(ns, addr string) {
 	if !strings.HasPrefix(got, "error: ") {
 		tb.Errorf("got %q, want no connection", got)
 	}
+}
+
+// diff shows the lines that differ.
+func diff(before, after string) string {
+	return cmp.Diff(strings.Split(before, "\n"), strings.Split(after, "\n"))
 }
 
 func mustPrefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -93,8 +94,17 @@ func makeNS(path string, sysctls [][2]string, step func(string)) (*namespace, er
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return n, err
 	}
-	n = &namespace{path: path, fd: -1, fresh: true}
-	err = inNewNS(func() error {
+	if n, err = newNS(sysctls); err != nil {
+		return nil, fmt.Errorf("make network namespace %s: %w", path, err)
+	}
+	step("ns-made")
+	return n, n.mount(path, step)
+}
+
+// newNS makes a namespace without a name: it ends with this process, or when it is closed.
+func newNS(sysctls [][2]string) (*namespace, error) {
+	n := &namespace{fresh: true}
+	err := inNewNS(func() (err error) {
 		for _, s := range sysctls {
 			if err := setSysctl(s[0], s[1]); err != nil {
 				return err
@@ -103,28 +113,29 @@ func makeNS(path string, sysctls [][2]string, step func(string)) (*namespace, er
 		if n.nl, err = dial(unix.NETLINK_ROUTE); err != nil {
 			return err
 		}
-		step("ns-made")
-		f, err := unix.Open(path, unix.O_CREAT|unix.O_RDONLY|unix.O_CLOEXEC, 0o444)
-		if err != nil {
-			return err
-		}
-		_ = unix.Close(f)
-		step("ns-file")
-		// Mounted last: a namespace that can be opened is complete.
-		if err := unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("mount: %w", err)
-		}
-		n.fd, err = openNSFile(path)
-		return err
-	})
-	if err != nil {
-		if n.nl != nil {
+		if n.fd, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 			n.nl.close()
 		}
-		return nil, fmt.Errorf("make network namespace %s: %w", path, err)
+		return err
+	})
+	return n, err
+}
+
+// mount gives a namespace its name; it is closed if that fails.
+func (n *namespace) mount(path string, step func(string)) error {
+	n.path = path
+	f, err := unix.Open(path, unix.O_CREAT|unix.O_RDONLY|unix.O_CLOEXEC, 0o444)
+	if err == nil {
+		_ = unix.Close(f)
+		step("ns-file")
+		err = unix.Mount("/proc/self/fd/"+strconv.Itoa(n.fd), path, "", unix.MS_BIND, "")
+	}
+	if err != nil {
+		n.close()
+		return fmt.Errorf("mount network namespace %s: %w", path, err)
 	}
 	step("ns-mounted")
-	return n, nil
+	return nil
 }
 
 // removeNS takes the name of a namespace away; the namespace itself ends with the last process in it.
