@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"crypto/sha256"
+	"fmt"
 )
 
 // maxIDs is how many ids of the newest entries are surely remembered.
@@ -22,28 +23,57 @@ type Item struct {
 // in which only Index, Now, Chain and the memory of ids moved on.
 //
 // An Entry without a Cmd (what could not be decoded) is refused as well, so
-// that Index and Chain move on at every host alike.
+// that Index and Chain can move on at every host alike.
 func Apply(s *State, index uint64, e Entry, raw []byte) (*State, []Happened, error) {
-	t := begin(s)
-	events, err := t.apply(Item{index, e, raw})
-	return t.commit(), events, err
+	next, events, errs := ApplyAll(s, []Item{{index, e, raw}})
+	return next, events[0], errs[0]
 }
 
 // ApplyAll folds entries in order and publishes once. It gives what Apply
 // gives one by one: the last State, and events and error of each entry.
+//
+// A Command that panics is refused with CodeInternal: one bad entry must not
+// end every replica at every start for ever. All before it is folded again,
+// because a panic leaves the transaction half changed.
 func ApplyAll(s *State, items []Item) (*State, [][]Happened, []error) {
+	var poisoned map[int]*Refusal
+	for {
+		next, events, errs, at, why := applyAll(s, items, poisoned)
+		if why == nil {
+			return next, events, errs
+		}
+		if poisoned[at] != nil {
+			panic(why) // not the command's doing: Apply itself is broken
+		}
+		if poisoned == nil {
+			poisoned = make(map[int]*Refusal)
+		}
+		poisoned[at] = why
+	}
+}
+
+// applyAll folds until an entry panics: then at says which one, and why.
+func applyAll(s *State, items []Item, poisoned map[int]*Refusal) (_ *State, _ [][]Happened, _ []error, at int, why *Refusal) {
 	t := begin(s)
 	events := make([][]Happened, len(items))
 	errs := make([]error, len(items))
-	for i, item := range items {
-		events[i], errs[i] = t.apply(item)
+	defer func() {
+		if p := recover(); p != nil {
+			why = refuse(CodeInternal, fmt.Sprintf("entry %d", items[at].Index), "made this version panic, nothing was changed, please report it: %v", p)
+		}
+	}()
+	for at = range items {
+		events[at], errs[at] = t.apply(items[at], poisoned[at])
 	}
-	return t.commit(), events, errs
+	return t.commit(), events, errs, 0, nil
 }
 
 // apply is decide, then evolve. The clock of the State never goes back, even
 // where a new leader's does.
-func (t *txn) apply(item Item) ([]Happened, error) {
+//
+// A poisoned entry is refused without a look. Of its refusal the State keeps
+// only the code: what a panic says may differ between builds.
+func (t *txn) apply(item Item, poisoned *Refusal) ([]Happened, error) {
 	e := item.Entry
 	t.s.Index = item.Index
 	t.s.Now = max(t.s.Now, e.At)
@@ -53,10 +83,14 @@ func (t *txn) apply(item Item) ([]Happened, error) {
 			return nil, asError(seen.Refusal)
 		}
 	}
-	t.by, t.events = e.By, nil
-	refusal := t.decide(e.Cmd)
+	t.v, t.by, t.events = e.V, e.By, nil
+	refusal, remembered := poisoned, &Refusal{Code: CodeInternal, Text: "made the program panic"}
+	if poisoned == nil {
+		refusal = t.decide(e.Cmd)
+		remembered = refusal
+	}
 	if e.ID != "" {
-		t.remember(e.ID, idResult{Index: item.Index, Refusal: refusal})
+		t.remember(e.ID, idResult{Index: item.Index, Refusal: remembered})
 	}
 	return t.events, asError(refusal)
 }

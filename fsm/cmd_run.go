@@ -112,8 +112,8 @@ func speaksFor(by string, h HostID) bool {
 func (c ReportRun) moved(r *Run, at Time) (*Run, *Refusal) {
 	object := "jail " + string(c.Jail)
 	switch {
-	case c.Phase < Placed || c.Phase >= Lost:
-		return nil, refuse(CodeInvalid, object, "a host cannot report %s", c.Phase)
+	case c.Phase < Placed || c.Phase > Lost:
+		return nil, refuse(CodeInvalid, object, "there is no %s", c.Phase)
 	case c.Health != "" && c.Health != HealthUnknown && c.Health != HealthHealthy && c.Health != HealthUnhealthy:
 		return nil, refuse(CodeInvalid, object, "health %q is not unknown, healthy or unhealthy", c.Health)
 	case len(c.Reason) > maxReason:

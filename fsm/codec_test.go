@@ -150,6 +150,10 @@ func FuzzApply(f *testing.F) {
 			return
 		}
 		s, events, err := Apply(l.s, l.index+1, e, raw)
+		var r *Refusal
+		if errors.As(err, &r) && r.Code == CodeInternal {
+			t.Fatal(r)
+		}
 		checkInvariants(t, s)
 		checkStep(t, l.s, s, events, err)
 		for _, h := range events {

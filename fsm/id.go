@@ -37,6 +37,7 @@ const (
 	CodeNotFound  Code = "not_found" // no such object
 	CodeExhausted Code = "exhausted" // no address, no capacity
 	CodeFenced    Code = "fenced"    // an old Seq, or a host that does not own the Run
+	CodeInternal  Code = "internal"  // a defect of this program, see ApplyAll
 )
 
 // Refusal says why a Command changed nothing.

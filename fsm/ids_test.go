@@ -142,3 +142,41 @@ func TestOldStateIsNeverTouched(t *testing.T) {
 		t.Error("applying to a State changed it")
 	}
 }
+
+// poison emits, then panics.
+type poison struct{}
+
+func (poison) Kind() string { return "poison" }
+func (poison) decide(t *txn) *Refusal {
+	t.emit(DomainChanged{"half.done"})
+	panic(fmt.Sprintf("at index %d", t.s.Index))
+}
+
+func TestPanickingCommandIsRefusedAndHarmless(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	good := func() Item { return l.item(host("h1")) }
+	bad := func() Item {
+		l.index++
+		return Item{l.index, Entry{V: Version, ID: fmt.Sprintf("bad-%d", l.index), At: l.now, Cmd: poison{}}, []byte("bad")}
+	}
+	items := []Item{good(), bad(), l.item(ApplyWish{Wish: testWish("demo", "10.66.0.0/24", 2)}), bad(), l.item(RestartJail{"demo-web-1"})}
+	s, events, errs := ApplyAll(l.s, items)
+	for i, bad := range []bool{false, true, false, true, false} {
+		var r *Refusal
+		if got := errors.As(errs[i], &r) && r.Code == CodeInternal; got != bad || (len(events[i]) == 0) != bad {
+			t.Errorf("entry %d: %d events and %v", i, len(events[i]), errs[i])
+		}
+	}
+	if s.Cluster.Domain != "rex.internal" || s.Index != items[4].Index || s.Jails.Len() != 2 {
+		t.Errorf("domain %s, index %d, %d jails", s.Cluster.Domain, s.Index, s.Jails.Len())
+	}
+	checkInvariants(t, s)
+	one := l.s
+	for _, item := range items {
+		one, _, _ = Apply(one, item.Index, item.Entry, item.Raw)
+	}
+	if one.Hash() != s.Hash() {
+		t.Error("one by one gives another State")
+	}
+}

@@ -33,6 +33,9 @@ func TestLaws(t *testing.T) {
 // checkStep compares the State before and after one entry.
 func checkStep(tb fataler, before, after *State, events []Happened, err error) {
 	tb.Helper()
+	if r, ok := err.(*Refusal); ok && r.Code == CodeInternal {
+		tb.Fatalf("index %d: %v", after.Index, r)
+	}
 	if after.Index != before.Index+1 || after.Now < before.Now || after.Chain == before.Chain {
 		tb.Fatalf("index %d to %d, now %d to %d", before.Index, after.Index, before.Now, after.Now)
 	}

@@ -123,6 +123,7 @@ type txn struct {
 
 	members map[string]*Group // groups that changed: owned by this txn until flush
 
+	v      uint16     // of the entry at hand: rules that came later ask it
 	by     string     // of the entry at hand
 	events []Happened // of the entry at hand
 	saved  *scalars
