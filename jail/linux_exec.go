@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/term"
 
 	"github.com/rexcarcer/rexcarcer/internal/run"
 )
@@ -29,18 +30,18 @@ const execGrace = 2 * time.Second
 
 // Exec runs a command in the jail by the runtime's exec, which joins every namespace, group and filter.
 func (l *Linux) Exec(ctx context.Context, id string, x Exec) (int, error) {
-	code, err := l.exec(ctx, id, x)
+	rt, err := l.chosen(ctx)
+	if err != nil {
+		return -1, fmt.Errorf("exec in jail %s: %w", id, err)
+	}
+	code, err := l.execWith(ctx, rt, id, x)
 	if err != nil {
 		return code, fmt.Errorf("exec in jail %s: %w", id, err)
 	}
 	return code, nil
 }
 
-func (l *Linux) exec(ctx context.Context, id string, x Exec) (int, error) {
-	rt, err := l.chosen(ctx)
-	if err != nil {
-		return -1, err
-	}
+func (l *Linux) execWith(ctx context.Context, rt *runtime, id string, x Exec) (int, error) {
 	t, err := l.get(id)
 	if err != nil {
 		return -1, err
@@ -88,7 +89,7 @@ func (l *Linux) exec(ctx context.Context, id string, x Exec) (int, error) {
 		Timeout: run.NoTimeout, Grace: execGrace, Hide: rt.hide, CleanEnv: true,
 	}
 	if x.TTY {
-		err = l.withTerminal(ctx, c, x)
+		err = l.withTerminal(ctx, c, x, dir)
 	} else {
 		err = l.withPipes(ctx, c, x)
 	}
@@ -182,9 +183,10 @@ func (l *Linux) withPipes(ctx context.Context, c run.Cmd, x Exec) error {
 	return err
 }
 
-// withTerminal gives the runtime a terminal of ours; it puts it into raw mode and makes the jail's own one, to which it
-// passes bytes and sizes. Job control happens on the inner one.
-func (l *Linux) withTerminal(ctx context.Context, c run.Cmd, x Exec) error {
+// withTerminal gives the runtime a terminal of ours, and it makes the jail's own one, to which it passes bytes and sizes.
+// Job control happens on the inner one. Ours is raw from the beginning: a runtime makes it so too late, or (runc 1.1) not
+// at all, and ctrl-C or ctrl-D would be taken here.
+func (l *Linux) withTerminal(ctx context.Context, c run.Cmd, x Exec, dir string) error {
 	ours, theirs, err := pty.Open()
 	if err != nil {
 		return fmt.Errorf("open terminal: %w", err)
@@ -196,6 +198,9 @@ func (l *Linux) withTerminal(ctx context.Context, c run.Cmd, x Exec) error {
 	}
 	if err := setSize(ours, size); err != nil {
 		return errors.Join(err, theirs.Close())
+	}
+	if _, err := term.MakeRaw(int(theirs.Fd())); err != nil {
+		return errors.Join(fmt.Errorf("make terminal raw: %w", err), theirs.Close())
 	}
 	c.Stdin, c.Stdout, c.Stderr, c.TTY = theirs, theirs, theirs, true
 
@@ -210,6 +215,8 @@ func (l *Linux) withTerminal(ctx context.Context, c run.Cmd, x Exec) error {
 					return
 				}
 				_ = setSize(ours, s) // a terminal that closes has no size
+				// crun 1.8 does not hand a change on.
+				_ = resizeTerminalOf(readPID(dir), s)
 			case <-ended:
 				return
 			}

@@ -46,7 +46,7 @@ func (l *Linux) chosen(ctx context.Context) (*runtime, error) {
 	f := Features{Driver: "linux", CGroup: l.cg.layout, ExitInfo: exitInfoSupported()}
 	var tried error
 	for _, c := range l.candidates() {
-		if err := l.tryRuntime(ctx, c, IDMap{}); err != nil {
+		if err := l.tryRuntime(ctx, c); err != nil {
 			tried = errors.Join(tried, fmt.Errorf("%s: %w", describe(c), err))
 			f.Notes = append(f.Notes, fmt.Sprintf("%s does not work here: %v", describe(c), err))
 			continue
@@ -61,7 +61,7 @@ func (l *Linux) chosen(ctx context.Context) (*runtime, error) {
 		return nil, fmt.Errorf("no OCI runtime works on this host: %w", tried)
 	}
 	f.Runtime, f.Seccomp = describe(rt), true
-	if err := l.tryRuntime(ctx, rt, IDMap{HostBase: 1 << 20, Size: 1 << 16}); err != nil {
+	if err := l.tryUserNS(ctx, rt); err != nil {
 		f.Notes = append(f.Notes, fmt.Sprintf("no user namespaces: %v", err))
 	} else {
 		f.UserNS = true
@@ -106,21 +106,48 @@ func describe(r *runtime) string {
 }
 
 // tryRuntime runs the tiny program in a jail with every limit that we set.
-func (l *Linux) tryRuntime(ctx context.Context, rt *runtime, ids IDMap) error {
+func (l *Linux) tryRuntime(ctx context.Context, rt *runtime) error {
 	res, err := l.cfg.Runner.Run(ctx, run.Cmd{Argv: []string{rt.path, "--version"}, Timeout: 10 * time.Second})
 	if err != nil {
 		return err
 	}
 	rt.version = parseVersion(res.Stdout)
-	root, err := probeRoot(l.cfg.StateDir, ids)
+	s := Spec{Argv: []string{"/exit"}, Limits: Limits{MemoryBytes: 32 << 20, CPU: 0.5, Processes: 16, OpenFiles: 64}}
+	return l.withProbe(ctx, rt, s, func(ctx context.Context) error {
+		st, err := l.Wait(ctx, probeID)
+		if err == nil && st.Exit.Known && st.Exit.Code != probeCode {
+			err = fmt.Errorf("the probe program ended with %d instead of %d", st.Exit.Code, probeCode)
+		}
+		return err
+	})
+}
+
+// tryUserNS tries a jail with a user namespace in a network namespace that the host owns. To start one is not enough: runc
+// before 1.2 can, but not exec in it, because it joins the user namespace first and has no right to the other one then.
+func (l *Linux) tryUserNS(ctx context.Context, rt *runtime) error {
+	s := Spec{
+		Argv: []string{"/pause"}, IDMap: IDMap{HostBase: 1 << 20, Size: 1 << 16},
+		NetNS: fmt.Sprintf("/proc/%d/ns/net", os.Getpid()),
+	}
+	return l.withProbe(ctx, rt, s, func(ctx context.Context) error {
+		code, err := l.execWith(ctx, rt, probeID, Exec{Argv: []string{"/exit"}})
+		if err == nil && code != probeCode {
+			err = fmt.Errorf("the probe program ended with %d instead of %d", code, probeCode)
+		}
+		return err
+	})
+}
+
+const probeID = "probe"
+
+// withProbe starts s on a root of our own making, and removes all of it after try.
+func (l *Linux) withProbe(ctx context.Context, rt *runtime, s Spec, try func(context.Context) error) error {
+	root, err := probeRoot(l.cfg.StateDir, s.IDMap)
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(filepath.Dir(root))
-	s := Spec{
-		ID: "probe", Name: "probe", Root: root, Argv: []string{"/probe"}, IDMap: ids,
-		Limits: Limits{MemoryBytes: 32 << 20, CPU: 0.5, Processes: 16, OpenFiles: 64},
-	}
+	s.ID, s.Name, s.Root = probeID, probeID, root
 	defer func() {
 		if rerr := l.Remove(context.WithoutCancel(ctx), s.ID); rerr != nil {
 			l.cfg.Log.Warn("probe jail not removed", "err", rerr)
@@ -131,14 +158,7 @@ func (l *Linux) tryRuntime(ctx context.Context, rt *runtime, ids IDMap) error {
 	if _, err := l.startWith(ctx, rt, s); err != nil {
 		return err
 	}
-	st, err := l.Wait(ctx, s.ID)
-	if err != nil {
-		return err
-	}
-	if st.Exit.Known && st.Exit.Code != probeCode {
-		return fmt.Errorf("the probe program ended with %d instead of %d", st.Exit.Code, probeCode)
-	}
-	return nil
+	return try(ctx)
 }
 
 // probeRoot makes a root file system that holds nothing but /probe.
@@ -159,27 +179,41 @@ func probeRoot(stateDir string, ids IDMap) (string, error) {
 			return "", fmt.Errorf("make probe root: %w", err)
 		}
 	}
-	code, err := tinyProgram()
-	if err != nil {
-		return "", err
-	}
-	if err := os.WriteFile(filepath.Join(root, "probe"), code, 0o755); err != nil { //nolint:gosec // a program
-		return "", fmt.Errorf("make probe root: %w", err)
+	for name, syscall := range map[string]tinyCall{"exit": exitCall, "pause": pauseCall} {
+		code, err := tinyProgram(syscall)
+		if err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(filepath.Join(root, name), code, 0o755); err != nil { //nolint:gosec // a program
+			return "", fmt.Errorf("make probe root: %w", err)
+		}
 	}
 	return root, nil
 }
 
-// tinyProgram is a static ELF executable that calls exit(probeCode): what a probe needs, on a host of which we know nothing.
+// tinyCall is the one system call of a tiny program, by architecture. arm64 has no pause: ppoll without anything does it.
+type tinyCall struct{ amd64, arm64 uint32 }
+
+var (
+	exitCall  = tinyCall{60, 93}
+	pauseCall = tinyCall{34, 73}
+)
+
+// tinyProgram is a static ELF executable that makes one call, with probeCode as its first argument: what a probe needs, on a host of which we know nothing.
 // Layout: ELF header (64 bytes), one program header (56), the code (elf(5)).
-func tinyProgram() ([]byte, error) {
+func tinyProgram(c tinyCall) ([]byte, error) {
 	var machine uint16
 	var code []byte
 	switch goruntime.GOARCH {
 	case "amd64":
-		machine, code = 62, []byte{0xbf, probeCode, 0, 0, 0, 0xb8, 60, 0, 0, 0, 0x0f, 0x05} // mov edi,42; mov eax,60; syscall
+		machine, code = 62, []byte{0xbf, probeCode, 0, 0, 0, 0xb8, byte(c.amd64), 0, 0, 0, 0x0f, 0x05} // mov edi,42; mov eax,nr; syscall
 	case "arm64":
 		machine = 183
-		for _, w := range []uint32{0xd2800000 | probeCode<<5, 0xd2800000 | 93<<5 | 8, 0xd4000001} { // mov x0,#42; mov x8,#93; svc #0
+		words := []uint32{0xd2800000 | probeCode<<5, 0xd2800000 | c.arm64<<5 | 8, 0xd4000001} // mov x0,#42; mov x8,#nr; svc #0
+		if c == pauseCall {
+			words[0] = 0xd2800000 // ppoll(NULL, 0, NULL, NULL): the other registers are 0 at the start
+		}
+		for _, w := range words {
 			code = binary.LittleEndian.AppendUint32(code, w)
 		}
 	default:

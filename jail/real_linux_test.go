@@ -193,13 +193,14 @@ func TestStartRunsTheCommandAndLogsItsOutput(t *testing.T) {
 func TestStartTwiceStopTwiceRemoveTwiceIsHarmless(t *testing.T) {
 	t.Parallel()
 	f := newJail(t, IDMap{})
-	a := f.start("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done")
+	a := f.start("sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done")
 	b := f.start()
 	if a.PID != b.PID || a.PID == 0 {
 		t.Errorf("second start made another: %+v, %+v", a, b)
 	}
+	eventually(t, func() bool { return f.logged() == "up\n" })
 	for range 2 {
-		st, err := f.Stop(f.ctx(), f.spec.ID, 5*time.Second)
+		st, err := f.Stop(f.ctx(), f.spec.ID, 20*time.Second)
 		must(t, err)
 		if st.Phase != Stopped || !st.Exit.Known || st.Exit.Code != 0 {
 			t.Errorf("got %+v %+v", st, st.Exit)

@@ -219,6 +219,30 @@ func statIn(root, name string) (os.FileInfo, error) {
 	return f.Stat()
 }
 
+// resizeTerminalOf sets the size of the terminal that is a process's standard input. What is opened is looked at before it
+// is used: a process in a jail may have put anything there, and only a pseudo-terminal is harmless.
+func resizeTerminalOf(pid int, s WinSize) error {
+	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/fd/0", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open terminal of process %d: %w", pid, err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("open terminal of process %d: %w", pid, err)
+	}
+	const firstPts, lastPts = 136, 143 // UNIX98_PTY_SLAVE_MAJOR and the seven after it
+	if major := unix.Major(uint64(st.Rdev)); st.Mode&unix.S_IFMT != unix.S_IFCHR || major < firstPts || major > lastPts {
+		return fmt.Errorf("standard input of process %d is no pseudo-terminal", pid)
+	}
+	tty, err := os.OpenFile("/proc/self/fd/"+strconv.Itoa(fd), os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return fmt.Errorf("open terminal of process %d: %w", pid, err)
+	}
+	defer tty.Close()
+	return setSize(tty, s)
+}
+
 // seccompFor returns the profile for a set of capabilities, encoded.
 func seccompFor(caps []string) (json.RawMessage, error) {
 	p, err := seccomp.GetDefaultProfile(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: caps}}})

@@ -26,6 +26,7 @@ func exitInfoSupported() bool                         { return false }
 func seccompFor([]string) (json.RawMessage, error)    { return nil, errLinuxOnly }
 func hardOpenFiles() uint64                           { return 1024 }
 func tryLock(*os.File) (bool, error)                  { return false, errLinuxOnly }
+func resizeTerminalOf(int, WinSize) error             { return errLinuxOnly }
 func isCgroup2(string) bool                           { return false }
 
 // readIn reads name beneath root; os.Root refuses links that leave it.
