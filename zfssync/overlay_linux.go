@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -59,18 +60,32 @@ func OpenOverlay(c Config) (_ Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	o.lock = lock
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = lock.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("store %s is in use by another rexcarcer: stop that one, or choose another -data-dir", dir)
-		}
-		return nil, fmt.Errorf("lock store %s: %w", dir, err)
+	if err := lockFile(lock); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock store %s: %w", dir, err), lock.Close())
 	}
 	if err := o.probe(); err != nil {
 		_ = o.Close()
 		return nil, err
 	}
 	return o, nil
+}
+
+// lockWait is how long a predecessor that was killed may go on holding the lock: the child from which it was just taking
+// a user namespace has the descriptor too, and dies a moment later.
+const lockWait = 2 * time.Second
+
+func lockFile(f *os.File) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(lockWait); ; <-tick.C {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		if time.Now().After(end) {
+			return errors.New("it is in use by another rexcarcer: stop that one, or choose another -data-dir")
+		}
+	}
 }
 
 // Close implements Store.

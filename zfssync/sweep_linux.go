@@ -167,10 +167,13 @@ func (o *Overlay) sweepImages(l Listing, clones []Clone, keep Keep) (removed []s
 }
 
 // removeLeftover unmounts whatever a dead builder had mounted below path before it deletes, so that nothing is deleted
-// through a mount.
+// through a mount. A debootstrap that outlived its daemon may still write there: renamed away, it finds nothing more.
 func (o *Overlay) removeLeftover(path string) error {
 	if err := o.unmountBelow(path); err != nil {
 		return err
+	}
+	if filepath.Dir(path) == o.staging() {
+		return o.discard(path)
 	}
 	return os.RemoveAll(path)
 }
