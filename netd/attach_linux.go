@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 
@@ -34,6 +33,7 @@ func (d *linux) Attach(ctx context.Context, c NSConfig) (string, error) {
 	if err := c.check(nets); err != nil {
 		return "", err
 	}
+	c.Ports = slices.Clone(c.Ports)
 	slices.SortFunc(c.Ports, func(a, b Port) int { return a.NIC - b.NIC })
 	ns, err := d.attach(c)
 	if err == nil {
@@ -56,9 +56,6 @@ func (d *linux) attach(c NSConfig) (*namespace, error) {
 		return nil, err
 	}
 	d.step("pinned")
-	if err := os.MkdirAll(d.jailDir(), 0o755); err != nil {
-		return nil, err
-	}
 	ns, err := openNS(d.jailPath(c.ID))
 	if errors.Is(err, fs.ErrNotExist) {
 		if ns, err = d.spares.take(); err == nil {

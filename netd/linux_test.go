@@ -4,7 +4,12 @@ package netd
 
 import (
 	"net/netip"
+	"os"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/vishvananda/netlink"
 )
 
 func TestJailsOfOneNetworkReachEachOtherAndTheHostReachesThem(t *testing.T) {
@@ -107,4 +112,90 @@ func TestPublishedPortGoesToMembersInTurn(t *testing.T) {
 	mustSet(t, d, a)
 	w.wantNoAnswer(w.outside, "192.0.2.2:15432")
 	w.wantNoAnswer(w.host, "127.0.0.1:15432")
+}
+
+func TestProbeLeavesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.driver("t1")
+	before := w.state()
+	if err := d.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := w.state(); after != before {
+		t.Errorf("changed: %s", diff(before, after))
+	}
+}
+
+func TestShowTellsWhatIsFound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.driver("t1")
+	mustSet(t, d, netA())
+	mustAttach(t, d, jailWish("22222222", "alpha", "10.66.0.4"))
+	mustAttach(t, d, jailWish("11111111", "alpha", "10.66.0.3"))
+	w.in(w.host, func() error {
+		br, err := netlink.LinkByName("rbaaaa00010")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "tap0", MasterIndex: br.Attrs().Index}, PeerName: "tap1"})
+	})
+	v, err := d.Show(t.Context(), "alpha")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Bridge != "rbaaaa00010" || !slices.Equal(v.Foreign, []string{"tap0"}) || len(v.Ports) != 2 ||
+		!slices.Equal(v.Host, []netip.Addr{netip.MustParseAddr("10.66.0.2")}) || !slices.Equal(v.Router, []netip.Addr{netip.MustParseAddr("10.66.0.1")}) {
+		t.Errorf("got %+v", v)
+	}
+	p := v.Ports[0]
+	one := []netip.Addr{netip.MustParseAddr("10.66.0.3")}
+	if p.Jail != "11111111" || p.MAC != MACOf("11111111", 0) || !slices.Equal(p.Addrs, one) || !slices.Equal(p.Pinned, one) {
+		t.Errorf("got %+v", p)
+	}
+	if !strings.Contains(v.Rules, "chain between") {
+		t.Errorf("got rules %q", v.Rules)
+	}
+	w.in(w.host, func() error {
+		tap, err := netlink.LinkByName("tap0")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkDel(tap)
+	})
+	if _, err := d.Show(t.Context(), "beta"); err == nil {
+		t.Error("a network that was not set is shown")
+	}
+}
+
+func TestWhatWasRemovedByHandComesBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.driver("t1")
+	a, b := netA(), netB()
+	mustSet(t, d, a, b)
+	jails := []NSConfig{jailWish("11111111", "alpha", "10.66.0.3"), jailWish("22222222", "beta", "10.67.0.3")}
+	ja, jb := mustAttach(t, d, jails[0]), mustAttach(t, d, jails[1])
+	w.serve(ja, "10.66.0.3:80", "a")
+	w.serve(w.outside, "192.0.2.1:80", "outside")
+
+	w.sh(w.host, "nft", "flush", "ruleset")
+	r, _ := d.RouterNS("alpha")
+	w.sh(r, "nft", "flush", "ruleset")
+	w.sh(w.host, "ip", "link", "del", bridgeName(a.ID))
+	w.sh(w.host, "ip", "link", "del", uplinkName(b.ID))
+	if _, err := d.Attach(t.Context(), jailWish("33333333", "alpha", "10.66.0.5")); err == nil {
+		t.Error("a jail was attached to a bridge that is gone")
+	}
+	if _, err := os.Stat(d.jailPath("33333333")); err == nil {
+		t.Error("the failed jail's namespace is left")
+	}
+	mustSet(t, d, a, b)
+	mustAttach(t, d, jails[0])
+	mustAttach(t, d, jails[1])
+	wantAnswer(t, w.ask(w.host, "10.66.0.3:80"), "a 10.66.0.2")
+	wantAnswer(t, w.ask(ja, "192.0.2.1:80"), "outside 192.0.2.2")
+	wantAnswer(t, w.ask(jb, "192.0.2.1:80"), "outside 192.0.2.2")
+	w.wantNoAnswer(jb, "10.66.0.3:80")
 }

@@ -138,6 +138,44 @@ func (n *namespace) mount(path string, step func(string)) error {
 	return nil
 }
 
+// makeNSDir makes a directory for names of namespaces, on a tmpfs of its own unless it is on one: making a file on a
+// disk's file system may cost more than the namespace itself. A directory that is in use is left as it is.
+func makeNSDir(dir, label string) error {
+	var st unix.Statfs_t
+	err := unix.Statfs(dir, &st)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(dir, 0o755); err == nil {
+			err = unix.Statfs(dir, &st)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("make directory of network namespaces %s: %w", dir, err)
+	}
+	if st.Type == unix.TMPFS_MAGIC {
+		return nil
+	}
+	if names, err := listNS(dir); err != nil || len(names) > 0 {
+		return err
+	}
+	err = unix.Mount(label, dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0755,size=1m")
+	if err != nil {
+		return fmt.Errorf("mount tmpfs for network namespaces on %s: %w", dir, err)
+	}
+	return nil
+}
+
+// removeNSDir removes an empty directory of namespaces, and the tmpfs if it has one. One that is missing is success.
+func removeNSDir(dir string) error {
+	err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW)
+	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("unmount %s: %w", dir, err)
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove directory of network namespaces: %w", err)
+	}
+	return nil
+}
+
 // removeNS takes the name of a namespace away; the namespace itself ends with the last process in it.
 func removeNS(path string) error {
 	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, fs.ErrNotExist) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 
 	"github.com/vishvananda/netlink/nl"
@@ -21,7 +20,7 @@ func (d *linux) Set(ctx context.Context, c Config) error {
 		return err
 	}
 	nets, errs := c.normalize()
-	if err := errors.Join(os.MkdirAll(d.jailDir(), 0o755), os.MkdirAll(d.routerDir(), 0o755)); err != nil {
+	if err := errors.Join(makeNSDir(d.jailDir(), d.table), makeNSDir(d.routerDir(), d.table)); err != nil {
 		return fmt.Errorf("set networks: %w", err)
 	}
 	l, err := d.scan()

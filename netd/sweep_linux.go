@@ -110,11 +110,10 @@ func (d *linux) Teardown(ctx context.Context) error {
 	d.pinMu.Lock()
 	clear(d.pins)
 	d.pinMu.Unlock()
-	for _, dir := range []string{d.jailDir(), d.routerDir(), d.o.RunDir} {
-		// The last one holds other things of the daemon too.
-		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
-			errs = append(errs, fmt.Errorf("tear down: %w", err))
-		}
+	errs = append(errs, removeNSDir(d.jailDir()), removeNSDir(d.routerDir()))
+	// The daemon may keep other things there.
+	if err := os.Remove(d.o.RunDir); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
+		errs = append(errs, fmt.Errorf("tear down: %w", err))
 	}
 	return errors.Join(errs...)
 }
