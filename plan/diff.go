@@ -34,6 +34,9 @@ func (d *diff) all(events []fsm.Event) {
 	d.volumes()
 	d.dns()
 	d.certs()
+	if d.after.Hosts.Len() == 0 && !d.p.Destroy {
+		d.warn("there is no host yet: jails will wait for one")
+	}
 	for i := range d.p.Steps {
 		d.p.Summary.count(&d.p.Steps[i])
 	}
@@ -53,13 +56,13 @@ func (s *Summary) count(t *Step) {
 		return
 	}
 	switch t.Action {
-	case Create:
+	case ActionCreate:
 		s.Create++
-	case Change:
+	case ActionChange:
 		s.Change++
-	case Move:
+	case ActionMove:
 		s.Move++
-	case Destroy:
+	case ActionDestroy:
 		s.Destroy++
 	}
 }
@@ -68,10 +71,10 @@ func (s *Summary) count(t *Step) {
 func (d *diff) network(e fsm.Event) {
 	switch e := e.(type) {
 	case fsm.DomainChanged:
-		d.add(Step{Action: Change, Kind: KindDomain, Name: e.Domain, Reason: "first wish of the cluster",
+		d.add(Step{Action: ActionChange, Kind: KindDomain, Name: e.Domain, Reason: "first wish of the cluster",
 			Changes: []string{fmt.Sprintf("domain %s -> %s", d.now.Cluster.Domain, e.Domain)}})
 	case fsm.NetworkCreated:
-		d.add(Step{Action: Create, Kind: KindNetwork, Name: e.Network.Name, Reason: "new", Detail: networkText(e.Network)})
+		d.add(Step{Action: ActionCreate, Kind: KindNetwork, Name: e.Network.Name, Reason: "new", Detail: networkText(e.Network)})
 		d.publish(e.Network.Name, nil, e.Network.Publish)
 	case fsm.NetworkChanged:
 		d.networkChanged(e.Network)
@@ -89,7 +92,7 @@ func (d *diff) networkChanged(n *fsm.Network) {
 	if !ok {
 		old = &fsm.Network{}
 	}
-	st := Step{Action: Change, Kind: KindNetwork, Name: n.Name, Reason: "changed"}
+	st := Step{Action: ActionChange, Kind: KindNetwork, Name: n.Name, Reason: "changed"}
 	if old.Gone {
 		st.Changes = append(st.Changes, "stays, though it was to go")
 	}
@@ -103,7 +106,7 @@ func (d *diff) networkChanged(n *fsm.Network) {
 }
 
 func (d *diff) networkGone(name string) {
-	st := Step{Action: Destroy, Kind: KindNetwork, Name: name, Reason: "no longer in wish " + d.p.Name}
+	st := Step{Action: ActionDestroy, Kind: KindNetwork, Name: name, Reason: "no longer in wish " + d.p.Name}
 	if d.p.Destroy {
 		st.Reason = "wish " + d.p.Name + " is destroyed"
 	}
@@ -127,13 +130,13 @@ func (d *diff) publish(network string, old, now []spec.Publish) {
 	}
 	for i := range now {
 		n := &now[i]
-		st := Step{Action: Create, Kind: KindPublish, Name: network + "/" + n.Name, Reason: "new", Ports: []Port{publishPort(n)}}
+		st := Step{Action: ActionCreate, Kind: KindPublish, Name: network + "/" + n.Name, Reason: "new", Ports: []Port{publishPort(n)}}
 		st.Detail = fmt.Sprintf("%s of each host -> %s", portText(n.Port, n.Proto), d.membersText(network, n.Service))
 		if o := find(old, n.Name); o != nil {
 			if *o == *n {
 				continue
 			}
-			st.Action, st.Reason = Change, "changed"
+			st.Action, st.Reason = ActionChange, "changed"
 			st.Changes = append(changed("port", portText(o.Port, o.Proto), portText(n.Port, n.Proto)), changed("service", o.Service, n.Service)...)
 			st.Changes = append(st.Changes, changed("mode", o.Mode, n.Mode)...)
 		}
@@ -141,7 +144,7 @@ func (d *diff) publish(network string, old, now []spec.Publish) {
 	}
 	for i := range old {
 		if o := &old[i]; find(now, o.Name) == nil {
-			d.add(Step{Action: Destroy, Kind: KindPublish, Name: network + "/" + o.Name, Reason: "no longer published", Ports: []Port{publishPort(o)}})
+			d.add(Step{Action: ActionDestroy, Kind: KindPublish, Name: network + "/" + o.Name, Reason: "no longer published", Ports: []Port{publishPort(o)}})
 		}
 	}
 }
@@ -164,10 +167,10 @@ func (d *diff) image(e fsm.Event) {
 	switch e := e.(type) {
 	case fsm.ImageTagged:
 		im := e.Image
-		st := Step{Action: Create, Kind: KindImage, Name: im.Name, Reason: "new", Built: d.builtAnywhere(im.Key)}
+		st := Step{Action: ActionCreate, Kind: KindImage, Name: im.Name, Reason: "new", Built: d.builtAnywhere(im.Key)}
 		st.Detail = fmt.Sprintf("from %s, %s", im.Base, plural(len(im.Steps), "step"))
 		if old, ok := d.now.Images.Get(im.Name); ok {
-			st.Action, st.Reason = Change, "changed"
+			st.Action, st.Reason = ActionChange, "changed"
 			st.Changes = changed("key", shortKey(old.Key), shortKey(im.Key))
 			st.Changes = append(st.Changes, changed("base", old.Base, im.Base)...)
 			if len(st.Changes) == 0 {
@@ -180,7 +183,7 @@ func (d *diff) image(e fsm.Event) {
 		if d.p.Destroy {
 			reason = "wish " + d.p.Name + " is destroyed"
 		}
-		d.add(Step{Action: Destroy, Kind: KindImage, Name: e.Name, Reason: reason})
+		d.add(Step{Action: ActionDestroy, Kind: KindImage, Name: e.Name, Reason: reason})
 	}
 }
 

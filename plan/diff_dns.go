@@ -35,11 +35,11 @@ func (d *diff) dns() {
 		o, w := old[n], now[n]
 		switch {
 		case o == nil:
-			d.add(Step{Action: Create, Kind: KindDNS, Name: n, Reason: w.reason(), Detail: w.text()})
+			d.add(Step{Action: ActionCreate, Kind: KindDNS, Name: n, Reason: w.reason(), Detail: w.text()})
 		case w == nil:
-			d.add(Step{Action: Destroy, Kind: KindDNS, Name: n, Reason: "nobody answers to it any more", Detail: o.text()})
+			d.add(Step{Action: ActionDestroy, Kind: KindDNS, Name: n, Reason: "nobody answers to it any more", Detail: o.text()})
 		default:
-			d.add(Step{Action: Change, Kind: KindDNS, Name: n, Reason: w.reason(), Detail: w.text(), Changes: o.changes(w)})
+			d.add(Step{Action: ActionChange, Kind: KindDNS, Name: n, Reason: w.reason(), Detail: w.text(), Changes: o.changes(w)})
 		}
 	}
 }
@@ -147,11 +147,11 @@ func (d *diff) certs() {
 		now, has := d.after.Certs.Get(n)
 		switch {
 		case has && !had:
-			d.add(Step{Action: Create, Kind: KindCert, Name: n, Reason: "new jail", Names: now.Names})
+			d.add(Step{Action: ActionCreate, Kind: KindCert, Name: n, Reason: "new jail", Names: now.Names})
 		case had && !has:
-			d.add(Step{Action: Destroy, Kind: KindCert, Name: n, Reason: "its jail goes", Names: old.Names})
+			d.add(Step{Action: ActionDestroy, Kind: KindCert, Name: n, Reason: "its jail goes", Names: old.Names})
 		case had && (!slices.Equal(old.Names, now.Names) || !slices.Equal(old.Addrs, now.Addrs) || old.URI != now.URI):
-			st := Step{Action: Change, Kind: KindCert, Name: n, Reason: "its names or addresses differ", Names: now.Names}
+			st := Step{Action: ActionChange, Kind: KindCert, Name: n, Reason: "its names or addresses differ", Names: now.Names}
 			st.Changes = lists("names", old.Names, now.Names)
 			d.add(st)
 		}

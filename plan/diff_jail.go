@@ -24,7 +24,7 @@ func (d *diff) jail(e fsm.Event) {
 
 func (d *diff) jailCreated(j *fsm.Jail) {
 	d.touched[j.Spec.Name] = true
-	st := d.jailStep(Create, j)
+	st := d.jailStep(ActionCreate, j)
 	st.Reason = "new"
 	d.add(st)
 }
@@ -38,7 +38,7 @@ func (d *diff) jailStep(action string, j *fsm.Jail) Step {
 	r := liveRun(d.after, j.Spec.Name)
 	if r == nil {
 		if j.Want == fsm.WantRunning && d.after.Hosts.Len() > 0 {
-			d.warn("jail %s finds no host as things are, and will wait: rexctl why %s says more", st.Name, st.Name)
+			d.warn("jail %s gets no host as things are, and will wait: rexctl why %s says more once it is applied", st.Name, st.Name)
 		}
 		return st
 	}
@@ -56,7 +56,7 @@ func (d *diff) jailStep(action string, j *fsm.Jail) Step {
 
 func (d *diff) jailChanged(j *fsm.Jail) {
 	d.touched[j.Spec.Name] = true
-	st := d.jailStep(Change, j)
+	st := d.jailStep(ActionChange, j)
 	old, ok := d.now.Jails.Get(j.Spec.Name)
 	if !ok {
 		old = &fsm.Jail{}
@@ -72,7 +72,7 @@ func (d *diff) jailChanged(j *fsm.Jail) {
 		st.Reason = "changed, in place"
 		st.Score = ""
 	case will != nil && was.Host != will.Host:
-		st.Action, st.Reason = Move, "changed, starts again elsewhere"
+		st.Action, st.Reason = ActionMove, "changed, starts again elsewhere"
 		st.From = hostName(d.before, was.Host)
 	default:
 		st.Reason = "changed, needs a restart"
@@ -85,7 +85,7 @@ func (d *diff) jailGone(name, reason string) {
 		return
 	}
 	d.touched[name] = true
-	st := Step{Action: Destroy, Kind: KindJail, Name: name, Reason: reason}
+	st := Step{Action: ActionDestroy, Kind: KindJail, Name: name, Reason: reason}
 	if reason == "" {
 		st.Reason = "no longer in wish " + d.p.Name
 	}
@@ -119,17 +119,17 @@ func onHost(s *fsm.State, jail string) string {
 func (d *diff) volumes() {
 	for i := range d.p.Steps {
 		st := &d.p.Steps[i]
-		if st.Kind != KindJail || st.Action == Destroy {
+		if st.Kind != KindJail || st.Action == ActionDestroy {
 			continue
 		}
 		old, now := ownVolumes(d.now, st.Name), ownVolumes(d.after, st.Name)
 		for _, v := range now.names {
 			if _, had := old.by[v]; !had {
-				d.add(Step{Action: Create, Kind: KindVolume, Name: st.Name + "/" + v, Host: st.Host, Reason: "new", Detail: volumeText(now.by[v])})
+				d.add(Step{Action: ActionCreate, Kind: KindVolume, Name: st.Name + "/" + v, Host: st.Host, Reason: "new", Detail: volumeText(now.by[v])})
 				continue
 			}
 			if c := volumeChanges(old.by[v], now.by[v]); len(c) > 0 {
-				d.add(Step{Action: Change, Kind: KindVolume, Name: st.Name + "/" + v, Host: st.Host, Reason: "changed", Changes: c})
+				d.add(Step{Action: ActionChange, Kind: KindVolume, Name: st.Name + "/" + v, Host: st.Host, Reason: "changed", Changes: c})
 			}
 		}
 		for _, v := range old.names {

@@ -10,10 +10,10 @@ import (
 
 // Actions of a Step.
 const (
-	Create  = "create"
-	Change  = "change"
-	Move    = "move" // a jail changes and starts again on another host
-	Destroy = "destroy"
+	ActionCreate  = "create"
+	ActionChange  = "change"
+	ActionMove    = "move" // a jail changes and starts again on another host
+	ActionDestroy = "destroy"
 )
 
 // Kinds of a Step.
@@ -83,9 +83,12 @@ type Summary struct {
 	Restarts int `json:"restarts"` // running jails that are stopped and started again, moves included
 }
 
-// Make plans the apply of wish on s. place is the scheduler's opinion on a
-// State, at that State's own time; nil leaves all hosts open. The error is
-// that of the apply: a *fsm.Refusal.
+// Make plans the apply of wish on s at the time s.Now: a caller with a clock
+// hands in a copy of the State with Now moved to the present, since addresses
+// become free again as time passes. place is the scheduler's opinion on a
+// State at that State's own Now, which the dry run moves on so that what waits
+// becomes due; nil leaves all hosts open. The error wraps that of the apply, a
+// *fsm.Refusal.
 func Make(wish *spec.Wish, s *fsm.State, place func(*fsm.State) []fsm.Command) (*Plan, error) {
 	if wish == nil {
 		return nil, errors.New("plan: there is no wish")
@@ -97,9 +100,9 @@ func Make(wish *spec.Wish, s *fsm.State, place func(*fsm.State) []fsm.Command) (
 	return p, nil
 }
 
-// MakeDestroy plans the end of the wish called name and of all that it
+// Destroy plans the end of the wish called name and of all that it
 // declared.
-func MakeDestroy(name string, s *fsm.State) (*Plan, error) {
+func Destroy(name string, s *fsm.State) (*Plan, error) {
 	p := &Plan{BaseIndex: s.PlanIndex, Name: name, Destroy: true}
 	if err := p.compute(s, fsm.DestroyWish{Name: name}, nil); err != nil {
 		return nil, fmt.Errorf("plan the end of wish %s: %w", name, err)
@@ -119,6 +122,7 @@ func (p *Plan) Command() fsm.Command {
 func (p *Plan) Empty() bool { return len(p.Steps) == 0 && len(p.Builds) == 0 }
 
 func (p *Plan) compute(s *fsm.State, cmd fsm.Command, place func(*fsm.State) []fsm.Command) error {
+	p.Steps, p.Builds, p.Warnings = []Step{}, []string{}, []string{}
 	before := &dryRun{s: s, place: place}
 	if err := before.settle(); err != nil {
 		return err

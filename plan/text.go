@@ -14,10 +14,10 @@ type TextOptions struct {
 	File  string // as the user named it, for the last line; "": what the wish says
 }
 
-var signs = map[string]string{Create: "+", Change: "~", Move: ">", Destroy: "-"}
+var signs = map[string]string{ActionCreate: "+", ActionChange: "~", ActionMove: ">", ActionDestroy: "-"}
 
 // colours by ECMA-48 (SGR): green, yellow, cyan, red.
-var colours = map[string]string{Create: "\x1b[32m", Change: "\x1b[33m", Move: "\x1b[36m", Destroy: "\x1b[31m"}
+var colours = map[string]string{ActionCreate: "\x1b[32m", ActionChange: "\x1b[33m", ActionMove: "\x1b[36m", ActionDestroy: "\x1b[31m"}
 
 // Text writes p for a person, ending with the command that does exactly this.
 func (p *Plan) Text(w io.Writer, o TextOptions) error {
@@ -118,7 +118,7 @@ func topText(st *Step) []string {
 		}
 	}
 	how := ""
-	if st.Action == Change || st.Action == Move {
+	if st.Action == ActionChange || st.Action == ActionMove {
 		how = strings.Join(st.Changes, ", ")
 		if st.Kind == KindJail {
 			how += " (" + strings.TrimPrefix(st.Reason, "changed, ") + ")"
@@ -126,20 +126,20 @@ func topText(st *Step) []string {
 	}
 	add(how)
 	switch {
-	case st.Kind == KindJail && st.Action == Move:
+	case st.Kind == KindJail && st.Action == ActionMove:
 		add(strings.TrimSpace("keeps " + addressText(st.Addresses)))
-	case st.Kind == KindJail && st.Action != Change:
+	case st.Kind == KindJail && st.Action != ActionChange:
 		add(addressText(st.Addresses))
 	}
 	add(st.Score)
-	if st.Kind == KindJail && st.Image != "" && st.Action != Destroy && (st.Action == Create || st.Restart) {
+	if st.Kind == KindJail && st.Image != "" && st.Action != ActionDestroy && (st.Action == ActionCreate || st.Restart) {
 		add(imageText(st))
 	}
 	add(st.Detail)
 	if st.Kind == KindImage && st.Built == "no" {
 		add("to build")
 	}
-	if st.Action == Destroy {
+	if st.Action == ActionDestroy {
 		add("(" + st.Reason + ")")
 	}
 	return parts
@@ -169,13 +169,13 @@ func addressText(all []Address) string {
 // lowText is what follows the name of a step that follows from others.
 func lowText(st *Step) string {
 	var parts []string
-	if st.Action == Change {
+	if st.Action == ActionChange {
 		parts = append(parts, strings.Join(st.Changes, ", "))
 	}
 	if st.Detail != "" {
 		parts = append(parts, st.Detail)
 	}
-	if st.Kind == KindCert && st.Action != Destroy {
+	if st.Kind == KindCert && st.Action != ActionDestroy {
 		parts = append(parts, plural(len(st.Names), "name"))
 	}
 	if st.Kind == KindVolume && st.Host != "" {

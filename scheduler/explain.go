@@ -38,14 +38,15 @@ type FilterAnswer struct {
 }
 
 // Explain answers for jail what Schedule would think of every host at the
-// time now. It reports false if there is no such jail.
-func Explain(s *fsm.State, jail fsm.JailName, now fsm.Time) (Explanation, bool) {
+// time now. Of a jail that does not exist only the Summary speaks.
+func Explain(s *fsm.State, jail fsm.JailName, now fsm.Time) Explanation {
 	p := newPass(s, now)
+	e := Explanation{Jail: jail, Hosts: []HostExplanation{}}
 	m := p.find(jail)
 	if m == nil {
-		return Explanation{}, false
+		e.Summary = fmt.Sprintf("there is no jail %s: list jails with `rexctl ps`", jail)
+		return e
 	}
-	e := Explanation{Jail: jail}
 	for _, u := range Schedule(s, now).Pending {
 		if u.Jail == jail {
 			e.Waiting = u.Why
@@ -80,7 +81,7 @@ func Explain(s *fsm.State, jail fsm.JailName, now fsm.Time) (Explanation, bool) 
 		}
 	}
 	e.Summary = e.sentence(m)
-	return e, true
+	return e
 }
 
 // moved is r as it would be after its end on our account.
@@ -148,11 +149,10 @@ func (e *Explanation) sentence(m *member) string {
 	}
 }
 
-// Text writes e for a person, one host a line: what it scores, or each filter
-// that refuses it.
-func (e *Explanation) Text() string {
-	var b strings.Builder
-	b.WriteString(e.Summary + "\n")
+// Lines are e for a person: the summary, then each host with what it scores or
+// with every filter that refuses it.
+func (e Explanation) Lines() []string {
+	lines := []string{e.Summary}
 	for i := range e.Hosts {
 		h := &e.Hosts[i]
 		mark := ""
@@ -162,9 +162,9 @@ func (e *Explanation) Text() string {
 		case h.Name == e.Best:
 			mark = " (best now)"
 		}
-		fmt.Fprintf(&b, "  %s%s: %s\n", h.Name, mark, h.text())
+		lines = append(lines, fmt.Sprintf("  %s%s: %s", h.Name, mark, h.text()))
 	}
-	return b.String()
+	return lines
 }
 
 func (h *HostExplanation) text() string {

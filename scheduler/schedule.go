@@ -99,6 +99,9 @@ func newPass(s *fsm.State, now fsm.Time) *pass {
 		if g == nil || g.name != j.Spec.Group {
 			if g = p.byName[j.Spec.Group]; g == nil {
 				g = &group{name: j.Spec.Group}
+				if of, ok := s.Groups.Get(g.name); ok {
+					g.members = make([]member, 0, len(of.Jails))
+				}
 				p.byName[g.name] = g
 				p.groups = append(p.groups, g)
 			}

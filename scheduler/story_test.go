@@ -80,11 +80,7 @@ func step(t *testing.T, st *stage.Stage, d *datadriven.TestData) string {
 	case "ps":
 		return ps(st.S)
 	case "explain":
-		e, ok := Explain(st.S, jail(), st.Now())
-		if !ok {
-			return "no such jail"
-		}
-		return e.Text()
+		return strings.Join(Explain(st.S, jail(), st.Now()).Lines(), "\n")
 	}
 	d.Fatalf(t, "unknown command %s", d.Cmd)
 	return ""

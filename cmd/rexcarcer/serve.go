@@ -78,12 +78,19 @@ func (d *daemon) live() map[fsm.HostID]api.HostLive {
 
 // plan compares a wish with State and asks the scheduler where the jails would go.
 func (d *daemon) plan(s *fsm.State, w *spec.Wish) (any, error) {
-	place := func(s *fsm.State) []fsm.Command { return scheduler.Schedule(s, fsm.TimeOf(time.Now())).Commands }
-	return plan.Make(w, s, place)
+	// The dry run begins now, and its time runs ahead of the clock.
+	at := *s
+	at.Now = max(s.Now, fsm.TimeOf(time.Now()))
+	place := func(s *fsm.State) []fsm.Command { return scheduler.Schedule(s, s.Now).Commands }
+	return plan.Make(w, &at, place)
 }
 
 func (d *daemon) explain(s *fsm.State, jail fsm.JailName) []string {
-	return scheduler.Explain(s, jail, fsm.TimeOf(time.Now())).Lines()
+	e, ok := scheduler.Explain(s, jail, fsm.TimeOf(time.Now()))
+	if !ok {
+		return nil
+	}
+	return explanation(e)
 }
 
 // serveTLS answers the API to clients with a certificate of the cluster.
@@ -209,4 +216,26 @@ func serveHTTP(ctx context.Context, s *http.Server, l net.Listener) error {
 		err = errors.Join(err, serr)
 	}
 	return err
+}
+
+// explanation is e in lines for people.
+func explanation(e scheduler.Explanation) []string {
+	lines := []string{e.Summary}
+	for _, h := range e.Hosts {
+		line := "host " + h.Name + ": "
+		if h.Fits {
+			line += fmt.Sprintf("fits, score %+.2f", h.Score)
+			for _, t := range h.Terms {
+				line += fmt.Sprintf(" %s %+.2f", t.Name, t.Value)
+			}
+			lines = append(lines, line)
+			continue
+		}
+		for _, f := range h.Filters {
+			if !f.OK {
+				lines = append(lines, line+f.Filter+": "+f.Why)
+			}
+		}
+	}
+	return lines
 }
