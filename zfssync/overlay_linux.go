@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,6 +26,8 @@ type Overlay struct {
 	feat Features // immutable after OpenOverlay
 
 	attach bool // id-mapped layers must be attached while they are mounted from; immutable after OpenOverlay
+
+	discards atomic.Int64 // number of the next name in trash
 
 	keys keyLocks // one clone, image or volume at a time, by its name
 
