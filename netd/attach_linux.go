@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -17,7 +18,8 @@ import (
 // Attach makes the namespace of a jail. Order: first what the bridge will let pass, then the namespace, then its
 // interfaces; so nothing is ever connected without being guarded. The namespace's name is the commit: Sweep
 // finds what a killed Attach left by that name and by the marks on links.
-func (d *linux) Attach(ctx context.Context, c NSConfig) (string, error) {
+func (d *linux) Attach(ctx context.Context, c NSConfig) (path string, err error) {
+	defer d.m.observe("attach", time.Now(), &err)
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}

@@ -49,7 +49,7 @@ func BenchmarkAttach(b *testing.B) {
 	}
 }
 
-// BenchmarkDetach detaches jails, 1 and 16 at once.
+// BenchmarkDetach detaches jails one after the other.
 func BenchmarkDetach(b *testing.B) {
 	w := newWorld(b)
 	d := w.driver("bench")

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Detach cuts a jail off.
-func (d *linux) Detach(ctx context.Context, id string) error {
+func (d *linux) Detach(ctx context.Context, id string) (err error) {
+	defer d.m.observe("detach", time.Now(), &err)
 	if err := ctx.Err(); err != nil {
 		return err
 	}

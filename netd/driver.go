@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/netip"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/rexcarcer/rexcarcer/internal/run"
 )
 
@@ -47,12 +49,13 @@ type Driver interface {
 
 // Options are what a real driver is made from.
 type Options struct {
-	Instance  string       // `^[a-z0-9]{1,16}$`, short id of the daemon's data directory; in every mark
-	RunDir    string       // owned by this instance, such as /run/rexcarcer/INSTANCE
-	HostNS    string       // path of the network namespace that plays the host; "" is that of this process
-	LinkRange netip.Prefix // uplink addresses, a /31 per network; zero is DefaultLinkRange
-	Runner    run.Runner   `json:"-"` // starts nft; nil is run.Real
-	Log       *slog.Logger `json:"-"` // nil: silent
+	Instance  string                // `^[a-z0-9]{1,16}$`, short id of the daemon's data directory; in every mark
+	RunDir    string                // owned by this instance, such as /run/rexcarcer/INSTANCE
+	HostNS    string                // path of the network namespace that plays the host; "" is that of this process
+	LinkRange netip.Prefix          // uplink addresses, a /31 per network; zero is DefaultLinkRange
+	Runner    run.Runner            `json:"-"` // starts nft; nil is run.Real
+	Metrics   prometheus.Registerer `json:"-"` // nil: none
+	Log       *slog.Logger          `json:"-"` // nil: silent
 }
 
 // DefaultLinkRange holds 8192 uplinks, and not the metadata addresses of clouds.

@@ -39,6 +39,7 @@ type linux struct {
 	pinMu  sync.Mutex
 	reaper reaper
 	spares spares
+	m      *metrics
 	step   func(string) // tests kill the process here; called after each change to the host
 }
 
@@ -70,6 +71,10 @@ func newLinux(o Options) (*linux, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	m, err := newMetrics(o.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
 	path := o.HostNS
 	if path == "" {
 		path = "/proc/self/ns/net"
@@ -83,7 +88,7 @@ func newLinux(o Options) (*linux, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	d := &linux{o: o, table: tableName(o.Instance), hostFD: fd, host: h, step: func(string) {},
+	d := &linux{o: o, table: tableName(o.Instance), hostFD: fd, host: h, step: func(string) {}, m: m,
 		applied: map[string]string{}, reserved: map[string]int{}, nets: map[string]network{}, pins: map[string][]pin{}}
 	d.rt.open = func() (*conn, error) { return d.dialHost(unix.NETLINK_ROUTE) }
 	d.nf.open = func() (*conn, error) { return d.dialHost(unix.NETLINK_NETFILTER) }
@@ -164,8 +169,7 @@ func (d *linux) Close() error {
 	return err
 }
 
-// nft applies text in the namespace at path; "" is the host's. Nothing is done if it was the last text and the table
-// named in it is still there.
+// nft applies text in the namespace at path, as one transaction; "" is that of this process.
 func (d *linux) nft(ctx context.Context, path, text string) error {
 	_, err := d.o.Runner.Run(ctx, run.Cmd{Argv: []string{"nft", "-f", "-"}, Stdin: strings.NewReader(text), NetNS: path})
 	if err != nil {

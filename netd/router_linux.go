@@ -8,12 +8,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
-
-type netlinkAddr = netlink.Addr
 
 // routerSysctls are set in the namespace of a router.
 func routerSysctls(v6 bool) [][2]string {

@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
 // Set makes the networks exactly those of c. Order: rules before links, so that no packet ever meets an open path;
 // routers before the ports that lead to them; removals first, because they free names, addresses and ports.
-func (d *linux) Set(ctx context.Context, c Config) error {
+func (d *linux) Set(ctx context.Context, c Config) (err error) {
+	defer d.m.observe("set", time.Now(), &err)
 	d.setMu.Lock()
 	defer d.setMu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -107,7 +110,7 @@ func (d *linux) uplinksFound(l links) (map[string]netip.Addr, error) {
 		if m.Instance != d.o.Instance || m.Jail != markUplink {
 			continue
 		}
-		addrs, err := dump(func() ([]netlinkAddr, error) { return d.host.AddrList(l.byIndex[index], unix.AF_INET) })
+		addrs, err := dump(func() ([]netlink.Addr, error) { return d.host.AddrList(l.byIndex[index], unix.AF_INET) })
 		if err != nil {
 			return nil, fmt.Errorf("list addresses of uplink %s: %w", l.byIndex[index].Attrs().Name, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,7 +50,8 @@ func (d *linux) removeUnwanted(l links, wanted []Network) error {
 }
 
 // Sweep detaches all jails but those in keep.
-func (d *linux) Sweep(ctx context.Context, keep []string) error {
+func (d *linux) Sweep(ctx context.Context, keep []string) (err error) {
+	defer d.m.observe("sweep", time.Now(), &err)
 	d.setMu.Lock()
 	defer d.setMu.Unlock()
 	ids, err := d.List(ctx)
