@@ -80,6 +80,11 @@ func TestCase55KilledAtAnyMomentItConverges(t *testing.T) {
 	t.Parallel()
 	testenv.RequireRoot(t)
 	dir := filepath.Join(t.TempDir(), "store")
+	t.Cleanup(func() { // also when it failed
+		if err := (&Overlay{layout: layout{dir}}).unmountBelow(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // moments to kill at
