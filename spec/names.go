@@ -135,7 +135,6 @@ func ValidContextPath(s string) error {
 var (
 	imageName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$`)
 	baseName  = regexp.MustCompile(`^[A-Za-z0-9/][A-Za-z0-9:/._@+~=%?&-]*$`)
-	envName   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 	userName  = regexp.MustCompile(`^([a-z_][a-z0-9_-]{0,31}|[0-9]{1,9}(:[0-9]{1,9})?)$`)
 	labelKey  = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_./-]{0,61}[A-Za-z0-9])?$`)
 	cpuSet    = regexp.MustCompile(`^[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*$`)
@@ -165,7 +164,12 @@ func ValidBase(s string) error {
 }
 
 func validEnvName(s string) error {
-	if !envName.MatchString(s) {
+	ok := s != "" && len(s) <= 128 && (s[0] < '0' || s[0] > '9')
+	for i := range len(s) {
+		c := s[i]
+		ok = ok && (c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9')
+	}
+	if !ok {
 		return fmt.Errorf("the variable %q is not made of letters, digits and _ (not beginning with a digit)", clip(s))
 	}
 	return nil

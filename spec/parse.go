@@ -43,11 +43,14 @@ type KnownNetwork struct {
 // without a cluster block, for Wish.Name. It returns the validated Wish, or
 // nil when the Diagnostics hold an error. It never panics, whatever src is.
 func Parse(name string, src []byte, in Inputs) (*Wish, Diagnostics) {
-	d := newDecoder(name, src, in)
+	return newDecoder(name, src, in).parse()
+}
+
+func (d *decoder) parse() (*Wish, Diagnostics) {
 	if found := guard(d.file); found != nil {
 		return nil, found
 	}
-	parsed, diags := hclsyntax.ParseConfig(src, name, hcl.InitialPos)
+	parsed, diags := hclsyntax.ParseConfig(d.file.src, d.file.name, hcl.InitialPos)
 	if diags.HasErrors() {
 		d.hcl(diags)
 		return nil, d.diags.sorted()

@@ -72,7 +72,6 @@ func (j *Jail) inNetwork(name string) bool {
 func (c *checker) checkAddresses() {
 	taken := make(map[netip.Addr]string)
 	used := make(map[string]int64)
-	last := make(map[string]*Jail)
 	for i := range c.w.Jails {
 		j := &c.w.Jails[i]
 		for k, nic := range j.NICs {
@@ -80,11 +79,9 @@ func (c *checker) checkAddresses() {
 			if n == nil {
 				continue // fsm knows whether the cluster has it
 			}
-			path := fmt.Sprintf("jail/%s/nic/%d", j.Group, k)
-			c.fixed(taken, n, j, nic.Addr, path+"/address")
-			c.fixed(taken, n, j, nic.Addr6, path+"/address6")
+			c.fixed(taken, n, j, nic.Addr, k, "address")
+			c.fixed(taken, n, j, nic.Addr6, k, "address6")
 			used[n.Name]++
-			last[n.Name] = j
 		}
 	}
 	for i := range c.w.Networks {
@@ -96,10 +93,11 @@ func (c *checker) checkAddresses() {
 	}
 }
 
-func (c *checker) fixed(taken map[netip.Addr]string, n *Network, j *Jail, a netip.Addr, path string) {
+func (c *checker) fixed(taken map[netip.Addr]string, n *Network, j *Jail, a netip.Addr, nic int, field string) {
 	if !a.IsValid() {
 		return
 	}
+	path := fmt.Sprintf("jail/%s/nic/%d/%s", j.Group, nic, field)
 	if err := n.Assignable(a); err != nil {
 		c.bad(path, "", "jail %q: %v", j.Name, err)
 		return

@@ -3,12 +3,14 @@ package spec
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
 func (c *checker) checkJails() {
+	var prev *Jail // replicas of a group are mostly alike: look once at what is the same
 	for i := range c.w.Jails {
 		if c.full() {
 			return
@@ -16,25 +18,55 @@ func (c *checker) checkJails() {
 		j := &c.w.Jails[i]
 		path, what := "jail/"+j.Group, fmt.Sprintf("jail %q", clip(j.Name))
 		c.checkIdentity(j, path, what)
-		c.err(path+"/image", what, ValidImageName(j.Image))
-		if j.ImageKey != "" && !digestKey.MatchString(j.ImageKey) {
-			c.bad(path+"/image", "", "%s: the image's key %q is not sha256: and 64 hex digits", what, clip(j.ImageKey))
-		}
 		c.checkNICs(j, path, what)
 		c.checkProcess(j, path, what)
-		c.checkServices(path, what, j.Services)
-		c.checkVolumes(j, path, what)
-		c.checkLimits(&j.Limits, path+"/limits", what+": limits")
-		c.checkPacing(j, path, what)
-		c.checkPlacement(&j.Place, path+"/placement", what+": placement")
+		if prev == nil || prev.Group != j.Group || !alike(prev, j) {
+			c.checkRest(j, path, what)
+		}
+		prev = j
 	}
+}
+
+// checkRest is everything that alike compares.
+func (c *checker) checkRest(j *Jail, path, what string) {
+	c.err(path+"/image", what, ValidImageName(j.Image))
+	if j.ImageKey != "" && !digestKey.MatchString(j.ImageKey) {
+		c.bad(path+"/image", "", "%s: the image's key %q is not sha256: and 64 hex digits", what, clip(j.ImageKey))
+	}
+	c.oneOf(path+"/runtime", what+": runtime", j.Runtime, "", "jail", "linux", "sim")
+	c.oneOf(path+"/os", what+": os", j.OS, "", "freebsd", "linux")
+	c.oneOf(path+"/arch", what+": arch", j.Arch, "", "amd64", "arm64")
+	c.checkServices(path, what, j.Services)
+	c.checkVolumes(j, path, what)
+	c.checkLimits(&j.Limits, path+"/limits", what+": limits")
+	c.checkPacing(j, path, what)
+	c.checkPlacement(&j.Place, path+"/placement", what+": placement")
+}
+
+// alike says that what checkRest looks at is the same in a and b.
+func alike(a, b *Jail) bool {
+	sameService := func(x, y Service) bool {
+		if x.Check == nil || y.Check == nil {
+			return x == y
+		}
+		k, l := *x.Check, *y.Check
+		return x.Name == y.Name && x.Port == y.Port && x.Proto == y.Proto &&
+			k.Type == l.Type && k.Path == l.Path && slices.Equal(k.Command, l.Command) &&
+			k.Interval == l.Interval && k.Timeout == l.Timeout && k.Grace == l.Grace && k.Failures == l.Failures
+	}
+	p, q := a.Place, b.Place
+	return a.Image == b.Image && a.ImageKey == b.ImageKey && a.Runtime == b.Runtime && a.OS == b.OS && a.Arch == b.Arch &&
+		slices.EqualFunc(a.Services, b.Services, sameService) && slices.Equal(a.Volumes, b.Volumes) &&
+		a.Limits == b.Limits && a.Restart == b.Restart && a.Update == b.Update && a.Stop == b.Stop &&
+		p.Spread == q.Spread && p.BinPack == q.BinPack && p.Priority == q.Priority && p.Host == q.Host &&
+		slices.Equal(p.Constraint, q.Constraint) && slices.Equal(p.Affinity, q.Affinity)
 }
 
 func (c *checker) checkIdentity(j *Jail, path, what string) {
 	c.err(path, "jail", ValidName(j.Group))
 	want := j.Group
 	if j.Index > 0 {
-		want = fmt.Sprintf("%s-%d", j.Group, j.Index)
+		want += "-" + strconv.Itoa(j.Index)
 	}
 	if j.Name != want {
 		c.bad(path, "", "%s: replica %d of group %q must be called %q", what, j.Index, clip(j.Group), clip(want))
@@ -47,9 +79,6 @@ func (c *checker) checkIdentity(j *Jail, path, what string) {
 	if j.Hostname != "" {
 		c.err(path+"/hostname", what, ValidHostname(j.Hostname))
 	}
-	c.oneOf(path+"/runtime", what+": runtime", j.Runtime, "", "jail", "linux", "sim")
-	c.oneOf(path+"/os", what+": os", j.OS, "", "freebsd", "linux")
-	c.oneOf(path+"/arch", what+": arch", j.Arch, "", "amd64", "arm64")
 }
 
 func (c *checker) oneOf(path, what, got string, allowed ...string) {
@@ -71,8 +100,10 @@ func (c *checker) checkNICs(j *Jail, path, what string) {
 		return
 	}
 	for i, n := range j.NICs {
-		path := fmt.Sprintf("%s/nic/%d", path, i)
-		c.err(path+"/network", what+": network", ValidName(n.Network))
+		path := path + "/nic/" + strconv.Itoa(i)
+		if err := ValidName(n.Network); err != nil {
+			c.bad(path+"/network", "", "%s: network: %v", what, err)
+		}
 		for _, other := range j.NICs[:i] {
 			if other.Network == n.Network {
 				c.bad(path+"/network", "", "%s: is in network %q twice", what, clip(n.Network))
@@ -96,7 +127,6 @@ func (c *checker) checkProcess(j *Jail, path, what string) {
 	if j.WorkDir != "" {
 		c.err(path+"/workdir", what+": workdir", ValidPath(j.WorkDir))
 	}
-	c.duration(path+"/stop_timeout", what+": stop_timeout", j.Stop, time.Millisecond, time.Hour)
 }
 
 func (c *checker) checkArgv(path, what string, argv []string) {
@@ -121,7 +151,9 @@ func (c *checker) checkEnv(path, what string, env []EnvVar) {
 	}
 	total := 0
 	for _, e := range env {
-		c.err(path+"/"+e.Name, what+": env", validEnvName(e.Name))
+		if err := validEnvName(e.Name); err != nil {
+			c.bad(path+"/"+e.Name, "", "%s: env: %v", what, err)
+		}
 		if err := validValue(e.Value, MaxEnvBytes); err != nil {
 			c.bad(path+"/"+e.Name, "", "%s: env: the value of %s %v", what, clip(e.Name), err)
 		}
@@ -163,6 +195,7 @@ func (c *checker) checkCPUSet(s, path, what string) {
 
 func (c *checker) checkPacing(j *Jail, path, what string) {
 	r, u := j.Restart, j.Update
+	c.duration(path+"/stop_timeout", what+": stop_timeout", j.Stop, time.Millisecond, time.Hour)
 	c.oneOf(path+"/restart/policy", what+": restart: policy", r.Policy, "always", "on-failure", "never")
 	c.duration(path+"/restart/backoff", what+": restart: backoff", r.Backoff, 10*time.Millisecond, time.Hour)
 	c.duration(path+"/restart/max_backoff", what+": restart: max_backoff", r.MaxBackoff, 10*time.Millisecond, 24*time.Hour)
