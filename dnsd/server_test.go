@@ -5,10 +5,13 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -338,5 +341,62 @@ func TestCacheCountsTTLsDownAndForgets(t *testing.T) {
 	}
 	if n := len(c.entries); n > cacheEntries {
 		t.Errorf("%d entries, the limit is %d", n, cacheEntries)
+	}
+}
+
+func TestQueryShowsWhatClientsSee(t *testing.T) {
+	t.Parallel()
+	h := localHandler(t)
+	up := startUpstream(t, answerWith("example.com. 60 IN A 192.0.2.7"))
+	f := NewForwarder([]netip.AddrPort{up.addr}, nil)
+	reply, err := h.Query(context.Background(), f, "db.prod.rex.internal", "aaaa")
+	want := ReplyRecord{"db.prod.rex.internal.", "AAAA", 30, "fd00:66::20"}
+	if err != nil || reply.Rcode != "NOERROR" || !reply.Authoritative || len(reply.Answers) != 1 || reply.Answers[0] != want {
+		t.Errorf("%+v (%v)", reply, err)
+	}
+	if reply, err := h.Query(context.Background(), f, "nope.rex.internal.", "A"); err != nil || reply.Rcode != "NXDOMAIN" {
+		t.Errorf("%+v (%v)", reply, err)
+	}
+	if reply, err := h.Query(context.Background(), f, "example.com", "A"); err != nil || len(reply.Answers) != 1 || reply.Authoritative {
+		t.Errorf("%+v (%v)", reply, err)
+	}
+	if reply, err := h.Query(context.Background(), nil, "example.com", "A"); err != nil || reply.Rcode != "SERVFAIL" {
+		t.Errorf("%+v (%v)", reply, err)
+	}
+	for _, bad := range [][2]string{{"x.rex.internal", "NOTYPE"}, {"a..b", "A"}, {strings.Repeat("a", 300), "A"}} {
+		if reply, err := h.Query(context.Background(), f, bad[0], bad[1]); err == nil {
+			t.Errorf("%v: %+v, want an error", bad, reply)
+		}
+	}
+}
+
+func TestResolversComeFromTheFirstFileThatHelps(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	stub := write("stub", "nameserver 127.0.0.53\noptions edns0\n")
+	real := write("real", "# comment\nnameserver 192.0.2.1\nnameserver 2001:db8::1\nsearch x\n")
+	missing := filepath.Join(dir, "missing")
+	for _, c := range []struct {
+		paths    []string
+		loopback bool
+		want     string
+	}{
+		{[]string{stub, real}, true, "[127.0.0.53:53]"},
+		{[]string{stub, real}, false, "[192.0.2.1:53 [2001:db8::1]:53]"},
+		{[]string{missing, real}, true, "[192.0.2.1:53 [2001:db8::1]:53]"},
+		{[]string{stub}, false, "[]"},
+		{[]string{missing}, true, "[]"},
+	} {
+		got, err := Resolvers(c.paths, c.loopback)
+		if err != nil || fmt.Sprint(got) != c.want {
+			t.Errorf("%v: %v (%v), want %s", c, got, err, c.want)
+		}
 	}
 }
