@@ -87,16 +87,18 @@ func (c ReportRun) decide(t *txn) *Refusal {
 	return nil
 }
 
+// object is only spelled out for a refusal: reports are the hot path.
+func (c ReportRun) object() string { return "jail " + string(c.Jail) }
+
 // fence lets only the owner of the newest Run speak.
 func (c ReportRun) fence(t *txn, r *Run, ok bool) *Refusal {
-	object := "jail " + string(c.Jail)
 	switch {
 	case !ok:
-		return refuse(CodeFenced, object, "has no run: end what runs of it on host %s", c.Host)
+		return refuse(CodeFenced, c.object(), "has no run: end what runs of it on host %s", c.Host)
 	case c.Seq != r.Seq:
-		return refuse(CodeFenced, object, "run %d on host %s is not the newest, that is run %d on host %s: end it", c.Seq, c.Host, r.Seq, r.Host)
+		return refuse(CodeFenced, c.object(), "run %d on host %s is not the newest, that is run %d on host %s: end it", c.Seq, c.Host, r.Seq, r.Host)
 	case c.Host != r.Host || !speaksFor(t.by, c.Host):
-		return refuse(CodeFenced, object, "run %d belongs to host %s, not to %s (said by %s)", r.Seq, r.Host, c.Host, t.by)
+		return refuse(CodeFenced, c.object(), "run %d belongs to host %s, not to %s (said by %s)", r.Seq, r.Host, c.Host, t.by)
 	}
 	return nil
 }
@@ -110,20 +112,19 @@ func speaksFor(by string, h HostID) bool {
 
 // moved is r after the report; nil if it says nothing new.
 func (c ReportRun) moved(r *Run, at Time) (*Run, *Refusal) {
-	object := "jail " + string(c.Jail)
 	switch {
 	case c.Phase < Placed || c.Phase > Lost:
-		return nil, refuse(CodeInvalid, object, "there is no %s", c.Phase)
+		return nil, refuse(CodeInvalid, c.object(), "there is no %s", c.Phase)
 	case c.Health != "" && c.Health != HealthUnknown && c.Health != HealthHealthy && c.Health != HealthUnhealthy:
-		return nil, refuse(CodeInvalid, object, "health %q is not unknown, healthy or unhealthy", c.Health)
+		return nil, refuse(CodeInvalid, c.object(), "health %q is not unknown, healthy or unhealthy", c.Health)
 	case len(c.Reason) > maxReason:
-		return nil, refuse(CodeInvalid, object, "the reason has %d bytes, %d are the most", len(c.Reason), maxReason)
+		return nil, refuse(CodeInvalid, c.object(), "the reason has %d bytes, %d are the most", len(c.Reason), maxReason)
 	case r.Phase.Over() && c.Phase == r.Phase:
 		return nil, nil // said before
 	case r.Phase.Over():
-		return nil, refuse(CodeFenced, object, "run %d is over (%s): end what is left of it", r.Seq, r.Phase)
+		return nil, refuse(CodeFenced, c.object(), "run %d is over (%s): end what is left of it", r.Seq, r.Phase)
 	case c.Phase < r.Phase:
-		return nil, refuse(CodeConflict, object, "run %d is %s already and cannot be %s again", r.Seq, r.Phase, c.Phase)
+		return nil, refuse(CodeConflict, c.object(), "run %d is %s already and cannot be %s again", r.Seq, r.Phase, c.Phase)
 	}
 	now := *r
 	now.Phase = c.Phase
