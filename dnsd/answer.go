@@ -29,7 +29,8 @@ type Handler struct {
 	metrics *Metrics
 }
 
-// NewHandler answers for an empty zone until SetZone. recurse tells whose
+// NewHandler answers SERVFAIL until SetZone: a router that has no zone yet
+// must not have the cluster's names looked up elsewhere. recurse tells whose
 // queries for foreign names may be forwarded (nil: nobody's). metrics may be
 // nil.
 func NewHandler(recurse func(netip.Addr) bool, metrics *Metrics) *Handler {
@@ -39,9 +40,7 @@ func NewHandler(recurse func(netip.Addr) bool, metrics *Metrics) *Handler {
 	if metrics == nil {
 		metrics = NewMetrics(nil)
 	}
-	h := &Handler{recurse: recurse, metrics: metrics}
-	h.zone.Store(NewZone(&Table{}))
-	return h
+	return &Handler{recurse: recurse, metrics: metrics}
 }
 
 // SetZone makes z what is answered from, for all queries from now on.
@@ -50,7 +49,7 @@ func (h *Handler) SetZone(z *Zone) {
 	h.metrics.zone(z)
 }
 
-// Zone is what is answered from now.
+// Zone is what is answered from now, nil before SetZone.
 func (h *Handler) Zone() *Zone { return h.zone.Load() }
 
 // Answer makes the reply to query in buf, which is overwritten and grows where
@@ -84,6 +83,11 @@ func (h *Handler) answer(buf, query []byte, from netip.AddrPort, udp bool, shard
 		return nil, false
 	}
 	zone := h.zone.Load()
+	if zone == nil {
+		reply = failure(buf, query, dns.RcodeServerFailure)
+		shard.count(dns.TypeNone, reply)
+		return reply, false
+	}
 	var q question
 	what := answered
 	if q.parse(query) && plainType(q.typ) {

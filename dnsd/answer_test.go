@@ -245,3 +245,13 @@ func TestReverseZonesCoverThePrefixAndNoMore(t *testing.T) {
 		}
 	}
 }
+
+func TestNothingIsForwardedBeforeTheFirstZone(t *testing.T) {
+	t.Parallel()
+	h := NewHandler(func(netip.Addr) bool { return true }, nil)
+	for _, name := range []string{"db.prod.rex.internal.", "example.com."} {
+		if reply, forward := ask(t, h, query(name, dns.TypeA), inside, true); forward || reply.Rcode != dns.RcodeServerFailure {
+			t.Errorf("%s: %v, forward %v, want SERVFAIL", name, reply, forward)
+		}
+	}
+}
