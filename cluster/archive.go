@@ -182,15 +182,7 @@ func (a *archive) stateAtOrBefore(index uint64) (*fsm.State, error) {
 		if i > index {
 			continue
 		}
-		f, err := os.Open(a.statePath(i))
-		if err != nil {
-			return nil, fmt.Errorf("archive: %w", err)
-		}
-		s, err := fsm.Read(bufio.NewReaderSize(f, 1<<16))
-		if err = errors.Join(err, f.Close()); err != nil {
-			return nil, fmt.Errorf("archive: read %s: %w", f.Name(), err)
-		}
-		return s, nil
+		return a.readState(i)
 	}
 	oldest, err := a.oldest()
 	if err != nil {

@@ -82,6 +82,9 @@ func (a *Agent) adopt(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("sweep storage: %w", err)
 	}
+	if err := a.builder.Sweep(); err != nil {
+		return fmt.Errorf("sweep builds: %w", err)
+	}
 	for _, what := range removed {
 		a.c.Log.Info("swept", "what", what)
 	}

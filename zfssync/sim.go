@@ -38,11 +38,16 @@ func (s *Sim) RemoveImage(context.Context, string) error { return nil }
 // HasLayer implements Store.
 func (s *Sim) HasLayer(string) bool { return true }
 
+// Hold implements Store.
+func (s *Sim) Hold() func() { return func() {} }
+
 // Base implements Store.
 func (s *Sim) Base(context.Context, string, string, Progress) error { return nil }
 
 // BeginStep implements Store.
-func (s *Sim) BeginStep(context.Context, string, string, IDMap) (Build, error) { return simBuild{}, nil }
+func (s *Sim) BeginStep(context.Context, string, string, IDMap) (Build, error) {
+	return simBuild{}, nil
+}
 
 // Clone implements Store.
 func (s *Sim) Clone(_ context.Context, imageKey, uuid string, o CloneOptions) (string, error) {

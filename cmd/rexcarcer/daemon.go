@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rexcarcer/rexcarcer/cluster"
+	"github.com/rexcarcer/rexcarcer/dnsd"
 	"github.com/rexcarcer/rexcarcer/fsm"
 	"github.com/rexcarcer/rexcarcer/hostagent"
 	"github.com/rexcarcer/rexcarcer/pki"
@@ -33,6 +34,9 @@ type daemon struct {
 	agent   *hostagent.Agent
 	ready   chan struct{} // closed when the local API answers
 	counted bool          // the API metrics are registered
+
+	names   *dnsd.Handler   // the host's own view of DNS
+	forward *dnsd.Forwarder // what the cluster does not know
 }
 
 // runDaemon runs until ctx ends or something essential fails. With -dev it
@@ -41,13 +45,15 @@ func runDaemon(ctx context.Context, o options) (err error) {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: o.LogLevel}))
 	d := &daemon{o: o, log: logger, reg: prometheus.NewRegistry(), ready: make(chan struct{})}
 	d.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	dnsMetrics := dnsd.NewMetrics(d.reg)
+	d.names, d.forward = dnsd.NewHandler(isLocal, dnsMetrics), dnsd.NewForwarder(o.Resolvers, dnsMetrics)
 	if o.temp {
 		defer func() { err = errors.Join(err, os.RemoveAll(o.DataDir)) }()
 	}
-	if err := os.MkdirAll(o.DataDir, 0o711); err != nil {
-		return fmt.Errorf("make data directory: %w", err)
+	if err := openDataDir(o.DataDir); err != nil {
+		return err
 	}
-	drv, err := openDrivers(ctx, o, d.instance(), logger)
+	drv, err := openDrivers(o, d.instance(), logger)
 	if err != nil {
 		return err
 	}
@@ -158,3 +164,15 @@ func (d *daemon) hello() {
 }
 
 func (d *daemon) socket() string { return filepath.Join(d.o.RunDir, "rexcarcer.sock") }
+
+// openDataDir makes the data directory passable (not readable) for the mapped
+// users of jails, whose roots lie below it.
+func openDataDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	return nil
+}

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -25,11 +25,20 @@ type drivers struct {
 	router *hostagent.RouterConfig
 }
 
-func (d drivers) close() error { return errors.Join(d.nets.Close(), d.store.Close()) }
+func (d drivers) close() error {
+	var err error
+	if c, ok := d.jails.(io.Closer); ok {
+		err = c.Close()
+	}
+	return errors.Join(err, d.nets.Close(), d.store.Close())
+}
 
-func openDrivers(ctx context.Context, o options, instance string, log *slog.Logger) (drivers, error) {
+func openDrivers(o options, instance string, log *slog.Logger) (drivers, error) {
 	if o.Runtime == "sim" {
-		return drivers{jails: jail.NewSim(), nets: netd.NewSim(), store: zfssync.NewSim()}, nil
+		return drivers{jails: jail.NewSim(jail.SimConfig{}), nets: &netd.Sim{}, store: zfssync.NewSim()}, nil
+	}
+	if err := jail.BecomeReaper(); err != nil {
+		return drivers{}, err
 	}
 	state := filepath.Join(o.RunDir, instance)
 	if err := os.MkdirAll(state, 0o711); err != nil {
@@ -43,7 +52,7 @@ func openDrivers(ctx context.Context, o options, instance string, log *slog.Logg
 	if err != nil {
 		return drivers{}, err
 	}
-	store, err := zfssync.Open(ctx, zfssync.Config{Dir: filepath.Join(o.DataDir, "storage"), Mirror: o.Mirror, Runner: run.Real{}, Log: log})
+	store, err := zfssync.OpenOverlay(zfssync.Config{Dir: filepath.Join(o.DataDir, "storage"), Mirror: o.Mirror, Hide: []string{o.DataDir, o.RunDir}, Runner: run.Real{}, Log: log})
 	if err != nil {
 		return drivers{}, errors.Join(err, nets.Close())
 	}

@@ -86,11 +86,7 @@ func (d *daemon) plan(s *fsm.State, w *spec.Wish) (any, error) {
 }
 
 func (d *daemon) explain(s *fsm.State, jail fsm.JailName) []string {
-	e, ok := scheduler.Explain(s, jail, fsm.TimeOf(time.Now()))
-	if !ok {
-		return nil
-	}
-	return explanation(e)
+	return explanation(scheduler.Explain(s, jail, fsm.TimeOf(time.Now())))
 }
 
 // serveTLS answers the API to clients with a certificate of the cluster.
