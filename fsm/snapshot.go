@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -24,7 +25,7 @@ const magic = "rexcarcer state 1\n"
 // The longest key and value that Read believes, in bytes.
 const (
 	maxKey   = 64 << 10
-	maxValue = 256 << 20
+	maxValue = 64 << 20
 )
 
 // Write writes a snapshot of s. It may run while others apply: s never changes.
@@ -37,6 +38,7 @@ func Write(w io.Writer, s *State) error {
 		return fmt.Errorf("write snapshot %d: %w", s.Index, err)
 	}
 	out := &frameWriter{w: bufio.NewWriterSize(z, 1<<16), sum: sha256.New()}
+	out.json = json.NewEncoder(&out.text)
 	out.frame(secHeader, "", s.header())
 	for _, sec := range s.stored() {
 		for k, v := range sec.each {
@@ -60,17 +62,21 @@ type frameWriter struct {
 	sum hash.Hash
 	buf []byte
 	err error
+
+	text bytes.Buffer
+	json *json.Encoder // into text
 }
 
 func (f *frameWriter) frame(number byte, key string, v any) {
 	if f.err != nil {
 		return
 	}
-	text, err := json.Marshal(v)
-	if err != nil {
+	f.text.Reset()
+	if err := f.json.Encode(v); err != nil {
 		f.err = fmt.Errorf("section %d, key %q: %w", number, key, err)
 		return
 	}
+	text := f.text.Bytes()
 	f.buf = append(f.buf[:0], number)
 	f.buf = binary.AppendUvarint(f.buf, uint64(len(key)))
 	f.buf = append(f.buf, key...)

@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"net/netip"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -42,7 +43,8 @@ func Read(r io.Reader) (*State, error) {
 type frameReader struct {
 	r   *bufio.Reader
 	sum hash.Hash
-	n   int // frames
+	n   int    // frames
+	buf []byte // the frame at hand, as it came
 }
 
 func (f *frameReader) all(t *txn) error {
@@ -54,41 +56,51 @@ func (f *frameReader) all(t *txn) error {
 		if number == secEnd {
 			return f.end()
 		}
-		f.sum.Write([]byte{number})
-		key, err := f.part(maxKey)
+		f.buf = append(f.buf[:0], number)
+		keyAt, keyEnd, err := f.part(maxKey)
 		if err != nil {
 			return fmt.Errorf("frame %d: key: %w", f.n, err)
 		}
-		text, err := f.part(maxValue)
+		textAt, textEnd, err := f.part(maxValue)
 		if err != nil {
 			return fmt.Errorf("frame %d: value: %w", f.n, err)
 		}
+		f.sum.Write(f.buf)
 		if (number == secHeader) != (f.n == 0) {
 			return fmt.Errorf("frame %d: section %d: the header must be the first frame, and only that", f.n, number)
 		}
-		if err := t.load1(number, string(key), text); err != nil {
+		key := string(f.buf[keyAt:keyEnd])
+		if err := t.load1(number, key, f.buf[textAt:textEnd]); err != nil {
 			return fmt.Errorf("frame %d: section %d, key %q: %w", f.n, number, key, err)
 		}
 		f.n++
 	}
 }
 
-// part reads length and bytes. The buffer grows with what really comes, not
-// with what a broken length claims.
-func (f *frameReader) part(most uint64) ([]byte, error) {
+// part reads a length and as many bytes into buf, and says where they are.
+// The buffer grows with what really comes, not with what a broken length
+// claims.
+func (f *frameReader) part(most uint64) (from, to int, err error) {
 	n, err := binary.ReadUvarint(f.r)
 	if err != nil {
-		return nil, noEOF(err)
+		return 0, 0, noEOF(err)
 	}
 	if n > most {
-		return nil, fmt.Errorf("%d bytes, %d are the most", n, most)
+		return 0, 0, fmt.Errorf("%d bytes, %d are the most", n, most)
 	}
-	f.sum.Write(binary.AppendUvarint(nil, n))
-	var b bytes.Buffer
-	if _, err := io.CopyN(io.MultiWriter(&b, f.sum), f.r, int64(n)); err != nil {
-		return nil, noEOF(err)
+	f.buf = binary.AppendUvarint(f.buf, n)
+	from = len(f.buf)
+	for left := int(n); left > 0; {
+		step := min(left, 1<<20)
+		f.buf = slices.Grow(f.buf, step)
+		got, err := io.ReadFull(f.r, f.buf[len(f.buf):len(f.buf)+step])
+		f.buf = f.buf[:len(f.buf)+got]
+		if err != nil {
+			return 0, 0, noEOF(err)
+		}
+		left -= step
 	}
-	return b.Bytes(), nil
+	return from, len(f.buf), nil
 }
 
 func (f *frameReader) end() error {
