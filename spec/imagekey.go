@@ -83,13 +83,18 @@ func sealKeys(images []Image) (cycle []string) {
 		if base := byName[m.Base]; base != nil {
 			key = base.Key
 		}
-		m.Key = ImageKey(key, *m)
-		for i := range m.Steps {
-			key = StepKey(key, m.Steps[i])
-			m.Steps[i].Key = key
-		}
+		m.seal(key)
 	}
 	return nil
+}
+
+// seal fills in the keys of one image on a base with the key base.
+func (m *Image) seal(base string) {
+	m.Key = ImageKey(base, *m)
+	for i := range m.Steps {
+		base = StepKey(base, m.Steps[i])
+		m.Steps[i].Key = base
+	}
 }
 
 // Seal fills in the keys of the images, and of the jails that use them, as

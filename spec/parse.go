@@ -27,7 +27,8 @@ type Inputs struct {
 	// DefaultDomain when empty.
 	Domain string
 	// Images and Networks exist in the cluster already: a file may use them
-	// without declaring them.
+	// without declaring them. Those that the file's own Wish declared before
+	// do not count: applying the file without them removes them.
 	Images   []string
 	Networks []KnownNetwork
 }
@@ -183,7 +184,9 @@ func (d *decoder) references(c *checker) {
 	}
 	networks := make([]string, 0, len(d.in.Networks)+len(d.wish.Networks))
 	for _, n := range d.in.Networks {
-		networks = append(networks, n.Name)
+		if n.Wish != d.wish.Name { // its own go away if the file no longer declares them
+			networks = append(networks, n.Name)
+		}
 	}
 	for _, n := range d.wish.Networks {
 		networks = append(networks, n.Name)

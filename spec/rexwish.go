@@ -60,12 +60,10 @@ func (p *rexParser) digests(dir string, in Inputs) {
 	m.Context = digest
 }
 
-// check runs the Wish's checks on the image alone.
+// check runs the Wish's checks on the image alone. It may have the name of
+// its base: it will be tagged otherwise.
 func (p *rexParser) check(m *Image) {
-	images := []Image{*m}
-	sealKeys(images)
-	c := &checker{w: &Wish{Images: images}}
-	c.index()
+	c := &checker{w: &Wish{Images: []Image{*m}}}
 	c.checkImages()
 	p.take(c.problems, "image/"+m.Name+"/")
 }
@@ -116,7 +114,10 @@ func ParseRexWish(name string, src []byte, in Inputs) (*Wish, Diagnostics) {
 	}
 	inheritFrom(m, &j)
 	w.Images, w.Jails = []Image{*m}, []Jail{j}
-	_ = w.Seal() // one image cannot be in a circle
+	if err := w.Seal(); err != nil {
+		p.fail(p.places["base"], "rename the file, or use another base", "%v", err)
+		return nil, p.diags.sorted()
+	}
 	w.Normalize()
 	p.places["jail/"+m.Name+"/nic/0/address"] = p.places["ip"]
 	p.places["network/"+m.Name+"/subnet"] = p.places["ip"]

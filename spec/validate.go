@@ -38,6 +38,10 @@ func (ps Problems) Error() string {
 // itself may exist in the cluster: fsm looks for them (see Unresolved), and
 // checks subnets across wishes (see Overlaps). A Wish that was not made by
 // Parse wants Normalize first, which fills in the defaults.
+//
+// These rules are policy and grow stricter with time. A replica that replays
+// an old log must not apply today's rules to it: validate before a Wish is
+// proposed.
 func (w *Wish) Validate() error {
 	c := &checker{w: w}
 	c.check()
