@@ -95,6 +95,9 @@ func (b bundle) process(argv, env []string, dir string, l Limits, tty bool) *spe
 		NoNewPrivileges: true,
 		OOMScoreAdj:     &score,
 	}
+	if b.user.uid != 0 { // who is not root in the jail can do nothing special, whatever root there may do
+		p.Capabilities.Effective, p.Capabilities.Permitted = nil, nil
+	}
 	return p
 }
 

@@ -86,7 +86,8 @@ type Mount struct {
 }
 
 // IDMap gives the jail a user namespace in which 0..Size-1 are HostBase..HostBase+Size-1 of the host.
-// The files below Root must belong to that range already, or be mounted id-mapped.
+// The files below Root must belong to that range already, or be mounted id-mapped, and every directory above Root must
+// be searchable by others (0711): the jail's root is nobody special on the host.
 type IDMap struct {
 	HostBase, Size uint32
 }

@@ -178,14 +178,14 @@ func TestStartRunsTheCommandAndLogsItsOutput(t *testing.T) {
 	f := newJail(t, IDMap{})
 	f.spec.Env = []string{"A=1", "A=2"}
 	f.spec.User, f.spec.WorkDir = "web", "/tmp"
-	st := f.ended("sh", "-c", "echo $A $HOME $(pwd) $(id -u):$(id -g):$(id -G) $(hostname) pid $$; echo bad >&2; exit 3")
+	st := f.ended("sh", "-c", "echo $A $HOME $(pwd) $(id -u):$(id -g):$(id -G) $(hostname) pid $$; grep CapEff /proc/self/status; echo bad >&2; exit 3")
 	if st.Phase != Stopped || st.Exit == nil || !st.Exit.Known || st.Exit.Code != 3 || st.Exit.OOM || st.Exit.Signal != "" {
 		t.Errorf("got %+v %+v, want exit 3", st, st.Exit)
 	}
 	if st.Name != "web-1" || st.UUID != "u-1" || st.Seq != 7 {
 		t.Errorf("identity lost: %+v", st)
 	}
-	if got, want := f.logged(), "2 /home/web /tmp 1000:1000:1000 1001 web-1 pid 1\nbad\n"; got != want {
+	if got, want := f.logged(), "2 /home/web /tmp 1000:1000:1000 1001 web-1 pid 1\nCapEff:\t0000000000000000\nbad\n"; got != want {
 		t.Errorf("got log %q, want %q", got, want)
 	}
 }

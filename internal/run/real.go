@@ -50,6 +50,9 @@ func (Real) Run(ctx context.Context, c Cmd) (Result, error) {
 	case *os.File:
 	default:
 		x.Stderr = io.MultiWriter(w, &errOut)
+		if same(c.Stdout, c.Stderr) { // os/exec would see two writers now, and write to both at once
+			x.Stdout = x.Stderr
+		}
 	}
 	x.WaitDelay = pipeWait + c.Grace
 	var stopKill func() bool
@@ -135,6 +138,12 @@ func (p *Process) Wait() (Result, error) {
 
 // Signal sends sig to the process group (the whole session's first group).
 func (p *Process) Signal(sig syscall.Signal) error { return killGroup(p.PID, sig) }
+
+// same says whether both are one writer; writers that cannot be compared are not.
+func same(a, b io.Writer) bool {
+	defer func() { _ = recover() }()
+	return a == b
+}
 
 func prepare(x *exec.Cmd, c Cmd) {
 	if c.CleanEnv {

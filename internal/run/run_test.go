@@ -215,3 +215,17 @@ $ nft -f -
 		t.Error("output before a command was accepted")
 	}
 }
+
+func TestOneWriterForBothStreamsIsWrittenByOneGoroutine(t *testing.T) {
+	t.Parallel()
+	var both bytes.Buffer
+	c := sh("for i in 1 2 3 4 5 6 7 8; do echo out; echo err >&2; done; exit 1")
+	c.Stdout, c.Stderr = &both, &both
+	_, err := Real{}.Run(t.Context(), c)
+	if both.String() != strings.Repeat("out\nerr\n", 8) {
+		t.Errorf("got %q", both.String())
+	}
+	if !strings.Contains(err.Error(), "err") {
+		t.Errorf("error lost the output: %v", err)
+	}
+}
