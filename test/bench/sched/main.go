@@ -7,9 +7,11 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"time"
 
@@ -18,13 +20,12 @@ import (
 	"github.com/rexcarcer/rexcarcer/test/bench/report"
 )
 
-// What the peer is said to do on a machine of this kind (two cores of an AMD
-// EPYC, Go 1.26), in placements a second: measured before with Nomad's own
-// scheduler package as a service job, not in this run, because that package
-// cannot be imported here: its module needs replace directives of its own.
-// Nomad scores log2(n) hosts a placement, and more under a spread.
+// What Nomad 2.0 was measured to do on a machine of this kind (two cores of an
+// AMD EPYC, Go 1.26), in placements a second: what we compare with where the
+// peer cannot be built. Nomad scores log2(n) hosts a placement, more under a
+// spread.
 const (
-	statedName        = "Nomad service (stated, not run here)"
+	statedName        = "Nomad 2.0 service (stated, not run)"
 	statedNomad1000   = 14_600
 	statedNomad5000   = 7_000
 	statedNomadSpread = 60
@@ -53,30 +54,50 @@ var scenarios = []scenario{
 }
 
 func main() {
-	rounds := flag.Int("rounds", 5, "rounds of each scenario")
+	rounds := flag.Int("rounds", 3, "rounds of each scenario")
+	nomad := flag.String("nomad", ".tools/nomad-sched.test", "Nomad's scheduler as a test binary; built when it is not there. Empty: stated figures")
 	flag.Parse()
 	runtime.GOMAXPROCS(1)
-	if err := run(*rounds); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *rounds, *nomad); err != nil {
 		fmt.Fprintln(os.Stderr, "bench sched:", err)
 		os.Exit(1)
 	}
 }
 
-func run(rounds int) error {
+// run measures ours and the peer in turn, and stores the table.
+func run(ctx context.Context, rounds int, nomad string) error {
+	var other *peer
+	name := statedName
+	if nomad != "" {
+		p, err := buildPeer(ctx, nomad)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench sched: comparing with stated figures:", err)
+		} else {
+			other, name = p, peerName
+		}
+	}
 	rows := make([]report.Row, len(scenarios))
 	stages := make([]*stage.Stage, len(scenarios))
 	for i, sc := range scenarios {
-		rows[i] = report.Row{Name: sc.name, Unit: "placements/cpu-s", PeerName: statedName, HigherIsBetter: true}
+		rows[i] = report.Row{Name: sc.name, Unit: "placements/cpu-s", PeerName: name, HigherIsBetter: true}
 		stages[i] = stage.Crowd(sc.hosts, jails, sc.replicas, sc.attributes)
 	}
 	for range rounds {
 		for i, sc := range scenarios {
-			v, err := measure(stages[i])
+			ours, err := measure(stages[i])
 			if err != nil {
 				return fmt.Errorf("%s: %w", sc.name, err)
 			}
-			rows[i].Ours = append(rows[i].Ours, v)
-			rows[i].Peer = append(rows[i].Peer, sc.stated)
+			theirs := sc.stated
+			if other != nil {
+				if theirs, err = other.measure(ctx, sc); err != nil {
+					return fmt.Errorf("%s: %w", sc.name, err)
+				}
+			}
+			rows[i].Ours = append(rows[i].Ours, ours)
+			rows[i].Peer = append(rows[i].Peer, theirs)
 		}
 	}
 	return report.Write("sched", rows)
