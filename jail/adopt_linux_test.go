@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,9 @@ import (
 
 // TestMain lets this binary play the daemon that a test kills: it starts what DAEMON_SPEC says, prints the pid, and hangs.
 func TestMain(m *testing.M) {
+	if os.Getenv("REXTEST_REAP") != "" {
+		os.Exit(reapOrphans())
+	}
 	raw := os.Getenv("REXTEST_DAEMON")
 	if raw == "" {
 		os.Exit(m.Run())
@@ -55,6 +59,39 @@ func TestMain(m *testing.M) {
 	check(err)
 	_, _ = os.Stdout.WriteString(string(out) + "\n")
 	os.Exit(0)
+}
+
+// reapOrphans is a process that inherits an orphan, and must not keep its zombie.
+func reapOrphans() int {
+	if BecomeReaper() != nil {
+		return 1
+	}
+	_, err := run.Real{}.Run(context.Background(), run.Cmd{Argv: []string{"sh", "-c", "sleep 0.1 >/dev/null 2>&1 &"}})
+	if pids, cerr := children(); err != nil || cerr != nil || len(pids) != 1 {
+		return 2 // no orphan came
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			if pids, err := children(); err == nil && len(pids) == 0 {
+				cancel()
+			}
+		}
+	}()
+	if err := ReapOrphans(ctx, 20*time.Millisecond); !errors.Is(err, context.Canceled) {
+		return 3 // still there
+	}
+	return 0
+}
+
+func TestOrphansDoNotStayZombies(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	must(t, err)
+	if _, err := (run.Real{}).Run(t.Context(), run.Cmd{Argv: []string{self}, Env: []string{"REXTEST_REAP=1"}}); err != nil {
+		t.Error(err)
+	}
 }
 
 type daemon struct {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
 	"time"
@@ -84,7 +83,7 @@ func (l *Linux) candidates() []*runtime {
 	}
 	var out []*runtime
 	for _, n := range names {
-		p, err := exec.LookPath(n)
+		p, err := run.LookPath(n)
 		if err != nil {
 			continue
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -52,7 +51,7 @@ func newRoot(t testing.TB, ids IDMap) string {
 func newDriver(t testing.TB, state string) *Linux {
 	t.Helper()
 	testenv.RequireRoot(t)
-	if _, err := exec.LookPath("crun"); err != nil {
+	if _, err := run.LookPath("crun"); err != nil {
 		testenv.RequireTool(t, "runc")
 	}
 	must(t, os.Chmod(filepath.Dir(state), 0o755)) //nolint:gosec // a mapped root must get through

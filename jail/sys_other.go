@@ -9,12 +9,19 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 )
 
 var errLinuxOnly = errors.New("the OCI runtime driver runs on linux only")
 
 // BecomeReaper does nothing here: procctl(2) reaping is not needed, jail(8) keeps its own books.
 func BecomeReaper() error { return nil }
+
+// ReapOrphans has nothing to do here; it returns when ctx ends.
+func ReapOrphans(ctx context.Context, _ time.Duration) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
 
 type process struct{ pid int }
 

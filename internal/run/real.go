@@ -100,6 +100,9 @@ func (Real) Run(ctx context.Context, c Cmd) (Result, error) {
 	return res, e
 }
 
+// LookPath returns the absolute path of a program in PATH; the error names it.
+func LookPath(name string) (string, error) { return exec.LookPath(name) }
+
 // Start starts c and does not wait. Timeout and Grace do not apply, and only *os.File streams are allowed, because
 // nobody would be left to copy: nil is /dev/null. The caller must Wait, or end before the process does.
 func (Real) Start(c Cmd) (*Process, error) {
