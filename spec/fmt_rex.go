@@ -17,12 +17,17 @@ func formatRex(name string, src []byte) ([]byte, error) {
 	empty := false
 	for line := range strings.SplitSeq(strings.TrimRight(string(src), "\n"), "\n") {
 		line = strings.Trim(line, " \t\r")
-		switch {
-		case line == "":
+		if line == "" {
 			empty = out.Len() > 0
 			indent = -1
 			continue
-		case empty:
+		}
+		text, more := strings.CutSuffix(line, `\`)
+		text = strings.Trim(text, " \t\r")
+		if text == "" { // a line of \ alone says nothing
+			continue
+		}
+		if empty {
 			out.WriteByte('\n')
 			empty = false
 		}
@@ -31,11 +36,6 @@ func formatRex(name string, src []byte) ([]byte, error) {
 				out.WriteString(strings.Repeat(" ", indent))
 			}
 			out.WriteString(line + "\n")
-			continue
-		}
-		text, more := strings.CutSuffix(line, `\`)
-		text = strings.Trim(text, " \t\r")
-		if text == "" { // a line of \ alone says nothing
 			continue
 		}
 		if indent < 0 {

@@ -65,6 +65,7 @@ func FuzzRex(f *testing.F) {
 	}
 	f.Add([]byte("BASE a\nRUN x \\\n # y\n z\nENV A='b' C=\"d\\\"e\"\nCMD [\"a\"]\nSERVICE a PORT 1/udp\nIP 10.0.0.5/24\nHOSTNAME a.b\nSTART_SSH"))
 	f.Add([]byte("base a\n\\\n\\\n"))
+	f.Add([]byte("base a\n\n \\"))
 	f.Add([]byte("FROM a\nRUN \\\\\nRUN b\\"))
 	f.Add([]byte("FROM a\r\nCOPY a\tb /c/ # d\r\n"))
 	f.Fuzz(func(t *testing.T, src []byte) {
