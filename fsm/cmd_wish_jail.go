@@ -158,7 +158,7 @@ func (t *txn) nameCert(j *Jail) {
 			}
 		}
 	}
-	now := Cert{Jail: JailName(j.Spec.Name), Names: j.Names, Addrs: addrs, URI: spiffeID(t.s.Cluster.Domain, j.Spec.Name)}
+	now := Cert{Jail: JailName(j.Spec.Name), Names: j.Names, Addrs: addrs, URI: spiffeID(t.s.Cluster.ID, j.Spec.Name)}
 	if old, ok := t.certs.get(j.Spec.Name); ok {
 		if slices.Equal(old.Names, now.Names) && slices.Equal(old.Addrs, now.Addrs) && old.URI == now.URI {
 			return

@@ -42,9 +42,9 @@ func networkID(cluster, name string) string {
 	return hex.EncodeToString(d[:4])
 }
 
-// spiffeID is the jail's identity (SPIFFE-ID section 2): the cluster's domain
+// spiffeID is the jail's identity (SPIFFE-ID section 2): the cluster's id
 // is the trust domain.
-func spiffeID(domain, jail string) string { return "spiffe://" + domain + "/jail/" + jail }
+func spiffeID(cluster, jail string) string { return "spiffe://" + cluster + "/jail/" + jail }
 
 // hashed is what a running jail cannot take over in place. A new field must
 // be omitted when empty, or every jail of every cluster would be replaced.
