@@ -46,6 +46,10 @@ func (s *Server) removeImage(r *request) error {
 	return s.propose(r, fsm.UntagImage{Name: name})
 }
 
+// maxRest bounds how much of a context is read in vain after a build failed,
+// in bytes.
+const maxRest = 64 << 20
+
 // buildImage takes a form of two parts: image, then context. Nothing is in
 // the log before the build has succeeded; then the log learns who holds the
 // key and, with ?tag=1, what the name means.
@@ -77,10 +81,17 @@ func (s *Server) buildImage(r *request) error {
 	default:
 		content = part
 	}
-	// Progress is written while the context may still be read.
+	// Progress is written while the context may still be read. A connection
+	// on which that was so is not used again: net/http (Go 1.26) reads the
+	// rest of such a body behind the next request's back.
 	if err := r.rc.EnableFullDuplex(); err != nil {
 		s.log.Debug("no full duplex", "err", err)
 	}
+	r.w.Header().Set("Connection", "close")
+	defer func() {
+		// A peer that still sends would not read the answer.
+		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxRest))
+	}()
 	out := newLines(r, ndjson)
 	defer out.close()
 	res, err := s.cfg.Host.BuildImage(r.Context(), img, content, func(e BuildEvent) {

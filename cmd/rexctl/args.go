@@ -29,14 +29,12 @@ func arrange(app *cli.App, argv []string) ([]string, error) {
 			}
 			i += n
 		default:
-			a.word(word)
-			if n, raw := rawAfter[strings.Join(a.path, " ")]; raw && len(a.words) >= n {
-				a.rest = argv[i+1:]
-				if len(a.rest) > 0 && a.rest[0] == "--" {
-					a.rest = a.rest[1:]
-				}
+			if n, raw := rawAfter[strings.Join(a.path, " ")]; raw && len(a.words) == n {
+				a.rest = argv[i:]
 				i = len(argv)
+				continue
 			}
+			a.word(word)
 		}
 	}
 	return a.result()
@@ -67,7 +65,7 @@ func (a *arranger) word(w string) {
 // flag takes a flag, and its value from next if it needs one; it returns how
 // many words of next it took.
 func (a *arranger) flag(word string, next []string) (int, error) {
-	name, _, inline := strings.Cut(strings.TrimLeft(word, "-"), "=")
+	name, value, inline := strings.Cut(strings.TrimLeft(word, "-"), "=")
 	f := a.find(name)
 	if f == nil {
 		if letters, ok := a.letters(word); ok {
@@ -76,8 +74,14 @@ func (a *arranger) flag(word string, next []string) (int, error) {
 		}
 		return 0, usagef("unknown flag %s\n  try: rexctl %s", word, strings.Join(append(a.path, "--help"), " "))
 	}
-	a.flags = append(a.flags, word)
-	if inline || isBool(f) {
+	// One spelling: urfave/cli refuses -e beside --env.
+	long := "--" + f.Names()[0]
+	if inline {
+		a.flags = append(a.flags, long+"="+value)
+		return 0, nil
+	}
+	a.flags = append(a.flags, long)
+	if isBool(f) {
 		return 0, nil
 	}
 	if len(next) == 0 {
@@ -87,7 +91,7 @@ func (a *arranger) flag(word string, next []string) (int, error) {
 	return 1, nil
 }
 
-// letters splits -it into -i -t.
+// letters splits -it into --interactive --tty.
 func (a *arranger) letters(word string) ([]string, bool) {
 	if strings.HasPrefix(word, "--") || len(word) < 3 {
 		return nil, false
@@ -98,7 +102,7 @@ func (a *arranger) letters(word string) ([]string, bool) {
 		if f == nil || !isBool(f) {
 			return nil, false
 		}
-		out = append(out, "-"+string(r))
+		out = append(out, "--"+f.Names()[0])
 	}
 	return out, true
 }

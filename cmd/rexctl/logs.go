@@ -8,8 +8,42 @@ import (
 	"io"
 	"sync"
 
+	"github.com/urfave/cli/v2"
+
 	"github.com/rexcarcer/rexcarcer/api"
 )
+
+func jailLogsCommand() *cli.Command {
+	return &cli.Command{Name: "logs", Usage: "what jails print", ArgsUsage: "JAIL...", Action: logs, Flags: []cli.Flag{
+		&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as it is printed"},
+		&cli.IntFlag{Name: "tail", Aliases: []string{"n"}, Value: -1, Usage: "only so many `LINES` from the end"},
+	}}
+}
+
+func logs(c *cli.Context) error {
+	if err := wantArgs(c, 1, -1); err != nil {
+		return err
+	}
+	client, names, err := chosen(c)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	o := api.LogOptions{Follow: c.Bool("follow"), Tail: c.Int("tail")}
+	e := envOf(c)
+	if len(names) == 1 {
+		return ignoreCancel(c.Context, client.Logs(c.Context, names[0], o, e.stdout))
+	}
+	return ignoreCancel(c.Context, manyLogs(c.Context, e, client, names, o))
+}
+
+// ignoreCancel: ctrl-C is how a stream is meant to end.
+func ignoreCancel(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
 
 // manyLogs prints several logs at once, each line with its jail's name.
 func manyLogs(ctx context.Context, e *env, client *api.Client, names []string, o api.LogOptions) error {

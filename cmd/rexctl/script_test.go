@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/rexcarcer/rexcarcer/api"
+	"github.com/rexcarcer/rexcarcer/api/apitest"
+	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/plan"
+	"github.com/rexcarcer/rexcarcer/scheduler"
+	"github.com/rexcarcer/rexcarcer/spec"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"rexctl": main})
+}
+
+// rewrite is what `make golden` sets.
+var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
+
+// TestScripts runs rexctl as a process against the real API over a real
+// socket; behind it are the real fsm, scheduler and plan, and jails that are
+// pretended.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script", UpdateScripts: *rewrite, RequireUniqueNames: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("REX_ADDR", "unix://"+filepath.Join(e.WorkDir, "rex.sock"))
+			c := newCluster(e.T().(testing.TB))
+			e.Values[clusterKey{}] = c
+			stop, err := serve(c, filepath.Join(e.WorkDir, "rex.sock"))
+			if err == nil {
+				e.Defer(stop)
+			}
+			return err
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":  exits,
+			"user":   somebodyElse,
+			"forget": forget,
+		},
+	})
+}
+
+type clusterKey struct{}
+
+func newCluster(tb testing.TB) *apitest.Cluster {
+	return apitest.NewCluster(tb, func(s *fsm.State) []fsm.Command { return scheduler.Schedule(s, s.Now).Commands })
+}
+
+func serve(c *apitest.Cluster, path string) (stop func(), err error) {
+	place := func(s *fsm.State) []fsm.Command { return scheduler.Schedule(s, s.Now).Commands }
+	s, err := c.Server(api.Config{
+		Identify: apitest.As("user/root", api.RoleRoot), // whoever runs the test
+		Plan:     func(s *fsm.State, w *spec.Wish) (any, error) { return plan.Make(w, s, place) },
+		Destroy:  func(s *fsm.State, name string) (any, error) { return plan.Destroy(name, s) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Serve(ctx, l) // the scripts see what is wrong with it
+	}()
+	return func() { cancel(); <-done }, nil
+}
+
+// exits CODE COMMAND...: runs a command that must end with this code.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	err = ts.Exec(args[1], args[2:]...)
+	var x *exec.ExitError
+	switch {
+	case errors.As(err, &x):
+		got = x.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// somebodyElse applies a small wish NAME behind rexctl's back.
+func somebodyElse(ts *testscript.TestScript, _ bool, args []string) {
+	c := ts.Value(clusterKey{}).(*apitest.Cluster)
+	w := spec.Wish{Name: args[0], Networks: []spec.Network{{Name: args[0]}}}
+	ts.Check(w.Networks[0].Subnet.UnmarshalText([]byte("10.200.0.0/24")))
+	w.Normalize()
+	_, err := c.Log.Propose(context.Background(), "user/else", fsm.ApplyWish{Wish: w})
+	ts.Check(err)
+}
+
+// forget INDEX: events up to it are no longer kept.
+func forget(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.ParseUint(args[0], 10, 64)
+	ts.Check(err)
+	ts.Value(clusterKey{}).(*apitest.Cluster).Log.Forget(n)
+}
+
+// testEnv is an env in this process, for what scripts cannot do: terminals.
+func testEnv(t *testing.T) *env {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "rex.sock")
+	stop, err := serve(newCluster(t), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	vars := map[string]string{"REX_ADDR": "unix://" + path, "HOME": t.TempDir(), "TERM": "xterm"}
+	return &env{getenv: func(k string) string { return vars[k] }, stdin: os.Stdin}
+}
