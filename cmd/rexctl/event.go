@@ -79,7 +79,7 @@ func printEvent(c *cli.Context, ev api.Event) error {
 
 // eventLine has fixed widths: a stream cannot be aligned afterwards.
 func eventLine(index, at, kind, object, by, why string) string {
-	return strings.TrimRight(clean(fmt.Sprintf("%-7s %-20s  %-16s  %-26s  %-12s  %s", index, at, kind, object, by, why)), " ")
+	return strings.TrimRight(clean(fmt.Sprintf("%-7s %-20s  %-16s  %-36s  %-12s  %s", index, at, kind, object, by, why)), " ")
 }
 
 func historyCommand() *cli.Command {

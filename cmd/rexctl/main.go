@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -112,6 +114,14 @@ func report(e *env, err error) int {
 	var gone *api.Unreachable
 	if errors.As(err, &gone) {
 		text += "\n" + hintUnreachable(gone)
+	}
+	var unknown x509.UnknownAuthorityError
+	var alert tls.AlertError
+	switch {
+	case errors.As(err, &unknown):
+		text += "\n  set REX_CACERT to the file with the cluster's CA"
+	case errors.As(err, &alert):
+		text += "\n  set REX_CLIENT_CERT and REX_CLIENT_KEY to a certificate of the cluster, with the role user"
 	}
 	e.note("rexctl: %s", strings.TrimRight(text, "\n"))
 	return code
