@@ -62,7 +62,7 @@ func listenUnix(path string) (net.Listener, error) {
 }
 
 func (d *daemon) apiServer(who api.Identify) (*api.Server, error) {
-	cfg := api.Config{Log: apiLog{d.node}, Host: apiHost{d}, Plan: d.plan, Explain: d.explain, Identify: who,
+	cfg := api.Config{Log: apiLog{d.node}, Host: apiHost{d}, Plan: d.plan, Destroy: d.planDestroy, Explain: d.explain, Identify: who,
 		Version: version, Logger: d.log, Live: d.live}
 	if !d.counted {
 		cfg.Registry = d.reg
@@ -84,6 +84,9 @@ func (d *daemon) plan(s *fsm.State, w *spec.Wish) (any, error) {
 	place := func(s *fsm.State) []fsm.Command { return scheduler.Schedule(s, s.Now).Commands }
 	return plan.Make(w, &at, place)
 }
+
+// planDestroy is plan for the end of a wish.
+func (d *daemon) planDestroy(s *fsm.State, name string) (any, error) { return plan.Destroy(name, s) }
 
 func (d *daemon) explain(s *fsm.State, jail fsm.JailName) []string {
 	return explanation(scheduler.Explain(s, jail, fsm.TimeOf(time.Now())))
