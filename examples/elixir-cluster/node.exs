@@ -43,6 +43,9 @@ defmodule Demo do
   end
 end
 
+# The driver's password exchange needs stringprep's native part loaded.
+for app <- [:stringprep, :p1_pgsql], do: {:ok, _} = Application.ensure_all_started(app)
+
 [_, fqdn] = node() |> to_string() |> String.split("@")
 [_, domain] = String.split(fqdn, ".", parts: 2)
 Demo.join(:"app@#{System.fetch_env!("SEED")}.#{domain}")
