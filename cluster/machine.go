@@ -60,8 +60,7 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 			// Skipping a committed entry that others understood would make
 			// this replica differ from them in silence.
 			m.fatal(fmt.Errorf("entry %d of the log: %w: this program is too old for the cluster, or the log is damaged", l.Index, err))
-			out[i] = outcome{err: err}
-			continue
+			return refuseAll(out, err) // nothing after it may be folded either
 		}
 		items = append(items, fsm.Item{Index: l.Index, Entry: e, Raw: l.Data})
 		at = append(at, i)
@@ -76,6 +75,14 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 	m.publish(next, events)
 	m.metrics.batch.Observe(float64(len(items)))
 	m.metrics.apply.Observe(m.clock().Sub(start).Seconds())
+	return out
+}
+
+// refuseAll gives every entry of a batch that cannot be folded the same outcome.
+func refuseAll(out []any, err error) []any {
+	for i := range out {
+		out[i] = outcome{err: err}
+	}
 	return out
 }
 

@@ -5,6 +5,10 @@ func (c WantJail) decide(t *txn) *Refusal {
 	if !ok {
 		return noJail(c.Jail)
 	}
+	if j.Want == WantGone && c.Want != WantGone {
+		// Its wish no longer declares it: brought back it would belong to nobody.
+		return refuse(CodeConflict, "jail "+string(c.Jail), "is being removed: apply a file that declares it to have it back")
+	}
 	switch c.Want {
 	case WantGone:
 		t.removeJail(j, "removed by "+t.by)

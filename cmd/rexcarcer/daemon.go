@@ -21,6 +21,7 @@ import (
 	"github.com/rexcarcer/rexcarcer/dnsd"
 	"github.com/rexcarcer/rexcarcer/fsm"
 	"github.com/rexcarcer/rexcarcer/hostagent"
+	"github.com/rexcarcer/rexcarcer/jail"
 	"github.com/rexcarcer/rexcarcer/pki"
 )
 
@@ -112,6 +113,13 @@ func (d *daemon) serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return d.node.Run(ctx, d.found, schedule(d.node, time.Now, d.log), sign(d.node, d.ca, time.Now, d.log))
+	})
+	g.Go(func() error {
+		// What a killed runtime leaves behind is our child, and our zombie.
+		if err := jail.ReapOrphans(ctx, 10*time.Second); ctx.Err() == nil {
+			return err
+		}
+		return nil
 	})
 	if _, err := d.node.Wait(ctx, func(s *fsm.State) bool { return s.Cluster.ID != "" }); err != nil {
 		return errors.Join(fmt.Errorf("the cluster was not founded: %w", err), g.Wait())

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +16,8 @@ import (
 	"github.com/hashicorp/hcl/v2/gohcl"
 	"github.com/hashicorp/hcl/v2/hclparse"
 	"github.com/urfave/cli/v2"
+
+	"github.com/rexcarcer/rexcarcer/dnsd"
 )
 
 // options are everything that the daemon can be told, by file, variable or flag.
@@ -192,7 +193,8 @@ func (o *options) complete() error {
 		}
 	}
 	if len(o.Resolvers) == 0 {
-		o.Resolvers, err = hostResolvers("/etc/resolv.conf")
+		// A resolver on the host's own loopback cannot be reached from a router.
+		o.Resolvers, err = dnsd.Resolvers(dnsd.ResolvConf, o.Runtime == "sim")
 	}
 	return err
 }
@@ -241,28 +243,6 @@ func parseResolvers(list []string) (out []netip.AddrPort, err error) {
 		out = append(out, ap)
 	}
 	return out, nil
-}
-
-// hostResolvers reads the nameserver lines of a resolv.conf(5).
-func hostResolvers(path string) (out []netip.AddrPort, err error) {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil // nothing outside the cluster is resolved then
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) >= 2 && fields[0] == "nameserver" {
-			if a, err := netip.ParseAddr(fields[1]); err == nil {
-				out = append(out, netip.AddrPortFrom(a, 53))
-			}
-		}
-	}
-	return out, lines.Err()
 }
 
 func hostPort(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
