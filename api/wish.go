@@ -65,6 +65,10 @@ func (s *Server) applyWish(r *request) error {
 	if name := r.PathValue("name"); name != w.Name {
 		return fail("bad_request", "wish "+name, "", "the body is the wish %q", w.Name)
 	}
+	// A forged key would let one build stand for another in the layer cache.
+	if err := w.VerifyKeys(); err != nil {
+		return fail("invalid", "wish "+w.Name, "apply the file with rexctl, which makes the keys", "%v", err)
+	}
 	at, err := base(r)
 	if err != nil {
 		return err
