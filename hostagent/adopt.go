@@ -99,21 +99,16 @@ func (a *Agent) adopt(ctx context.Context) error {
 			a.startWorker(ctx, r, &st)
 			continue
 		}
-		a.startWorker(ctx, settle(r, ok, st), exitOf(ok, st))
+		a.startWorker(ctx, settle(r), exitOf(ok && st.Seq == r.Seq, st))
 	}
 	return nil
 }
 
 // settle says what is left of a row whose process does not run: a Run that
-// was being made goes on being made, one that ran has ended, and one of which
-// the host keeps nothing (it went down) is forgotten.
-func settle(r row, found bool, st jail.Status) row {
-	switch {
-	case r.Seq == 0 || r.Stage == StageMaking:
-	case found && st.Seq == r.Seq:
+// was being made goes on being made, any other has ended and is cleaned up.
+func settle(r row) row {
+	if r.Seq != 0 && r.Stage != StageMaking {
 		r.Stage = StageEnded
-	default:
-		r.Seq, r.Stage = 0, StageNone
 	}
 	return r
 }

@@ -21,7 +21,7 @@ import (
 func (w *worker) start(ctx context.Context, want Want) error {
 	begun := w.a.c.Clock()
 	run := want.Run
-	w.exit, w.spec = nil, 0
+	w.exit, w.gone, w.spec = nil, false, 0
 	ids, err := w.ids(ctx)
 	if err != nil {
 		return err
@@ -200,6 +200,9 @@ func (w *worker) clean(ctx context.Context, want Want) error {
 		return w.finish(ctx, want.Run.Seq, fsm.ReportRun{Phase: fsm.Stopped, Reason: "stopped before it was started"})
 	}
 	end := endOf(want, w.exit)
+	if w.gone && !want.Stop {
+		end = fsm.ReportRun{Phase: fsm.Lost, Reason: wentDown}
+	}
 	if err := w.release(ctx); err != nil {
 		return err
 	}
@@ -208,6 +211,10 @@ func (w *worker) clean(ctx context.Context, want Want) error {
 	}
 	return w.finish(ctx, seq, end)
 }
+
+// wentDown is why a Run is lost: unlike one that failed it is replaced at
+// once, whatever its restart policy.
+const wentDown = "the host went down while it ran"
 
 // finish reports the end of Run seq and waits until the cluster knows.
 func (w *worker) finish(ctx context.Context, seq uint64, end fsm.ReportRun) error {

@@ -19,6 +19,7 @@ type worker struct {
 	row    row
 	alive  bool
 	exit   *jail.Exit
+	gone   bool   // the driver knows nothing of the row's Run: the host went down, or all was taken down
 	spec   uint64 // Jail.SpecIndex whose limits are in force
 	wakeup chan struct{}
 	ended  chan ended // from the goroutine that waits for the first process
@@ -43,6 +44,7 @@ func newWorker(a *Agent, r row, st *jail.Status) *worker {
 	w.health = newHealth(a, w)
 	w.certs = newCerts(a, w)
 	w.retry = backoff{first: 200 * time.Millisecond, limit: 30 * time.Second}
+	w.gone = st == nil && r.Seq != 0 && r.Stage == StageEnded
 	if st != nil {
 		w.alive = st.Phase == jail.Running
 		w.exit = st.Exit
@@ -115,7 +117,7 @@ func (w *worker) pass(ctx context.Context) (Step, error) {
 		err = w.clean(ctx, want)
 	case StepLost:
 		w.reports.send(fsm.ReportRun{Jail: w.row.Name, Host: w.a.c.Host, Seq: want.Run.Seq, Phase: fsm.Lost,
-			Reason: "the host went down while it ran"})
+			Reason: wentDown})
 		err = w.over(ctx, want.Run.Seq)
 	case StepDestroy:
 		err = w.destroy(ctx)
