@@ -108,6 +108,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer wg.Wait()
 	defer a.wg.Wait()
 	wg.Go(func() { a.networks.run(ctx) })
+	wg.Go(func() { a.rotate(ctx) })
 	for {
 		changed := a.c.Cluster.Watch()
 		s := a.c.Cluster.State()

@@ -259,7 +259,7 @@ func (w *worker) destroy(ctx context.Context) error {
 	}
 	gone := WantOf(w.a.c.Cluster.State(), w.a.c.Host, w.row.Name, w.row.UUID).Jail == nil
 	if gone {
-		if err := removeFiles(w.a.keyPath(w.row.UUID), w.a.logPath(w.row.UUID)); err != nil {
+		if err := removeFiles(w.a.keyPath(w.row.UUID), w.a.logPath(w.row.UUID), w.a.logPath(w.row.UUID)+".1"); err != nil {
 			return err
 		}
 	}
