@@ -355,3 +355,26 @@ func TestAnExitIsReportedWithItsCode(t *testing.T) {
 		return r != nil && r.Phase == fsm.Failed && r.Exit != nil && r.Exit.Code == 3
 	})
 }
+
+func TestCheckNamesWhatStandsInTheWayAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.host()
+	a, err := New(t.Context(), Config{Host: "h1", Dir: w.dir, RunDir: w.dir, LogDir: w.dir, Cluster: w.log, Jails: w.jails, Nets: w.nets,
+		Store: w.store, Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close() //nolint:errcheck // the test is over
+	wish, err := stage.ParseWish("demo", "web image=base\nother net=second image=base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Check(t.Context(), &wish); err != nil {
+		t.Errorf("a good wish: %v", err)
+	}
+	wish.Networks[1].Subnet = wish.Networks[0].Subnet
+	if refusal := (*fsm.Refusal)(nil); !errors.As(a.Check(t.Context(), &wish), &refusal) {
+		t.Error("two networks of one subnet were not refused")
+	}
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rexcarcer/rexcarcer/fsm"
 	"github.com/rexcarcer/rexcarcer/netd"
+	"github.com/rexcarcer/rexcarcer/spec"
 )
 
 // networks keeps bridges, routers and rules of this host as State wants them.
@@ -43,6 +44,28 @@ func NetworksOf(s *fsm.State) netd.Config {
 		c.Networks = append(c.Networks, out)
 	}
 	return c
+}
+
+// Check says what on this host stands in the way of the networks that w
+// declares: a published port that is taken, a subnet that the host uses.
+// Nothing is changed. The error is a *fsm.Refusal.
+func (a *Agent) Check(ctx context.Context, w *spec.Wish) error {
+	s := a.c.Cluster.State()
+	var c netd.Config
+	for i, n := range w.Networks {
+		out := netd.Network{Name: n.Name, ID: fmt.Sprintf("%08x", i), Subnet: n.Subnet, Subnet6: n.Subnet6}
+		if known, ok := s.Networks.Get(n.Name); ok {
+			out.ID = known.ID
+		}
+		for _, p := range n.Publish {
+			out.Publish = append(out.Publish, netd.Publish{HostPort: p.Port, Proto: p.Proto})
+		}
+		c.Networks = append(c.Networks, out)
+	}
+	if err := a.c.Nets.Check(ctx, c); err != nil {
+		return &fsm.Refusal{Code: fsm.CodeInvalid, Object: "host " + a.c.Name, Text: err.Error()}
+	}
+	return nil
 }
 
 // membersOf lists the healthy members of a service in one network, sorted.

@@ -22,6 +22,9 @@ type Driver interface {
 	// all that it can: the error joins one *NetworkError, *OverlapError or *PortTakenError per thing that it could not.
 	Set(ctx context.Context, c Config) error
 
+	// Check returns what would stand in the way of Set(c), with the same errors, and changes nothing.
+	Check(ctx context.Context, c Config) error
+
 	// Attach makes the network namespace of a jail exactly c and returns its path. The networks must have been Set.
 	Attach(ctx context.Context, c NSConfig) (path string, err error)
 

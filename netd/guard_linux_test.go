@@ -172,6 +172,27 @@ func TestPublishedPortInUseIsRefusedWithItsHolder(t *testing.T) {
 	wantAnswer(t, w.ask(w.host, "127.0.0.1:15432"), "host's own 127.0.0.1")
 }
 
+func TestCheckFindsWhatSetWouldAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.driver("t1")
+	w.serve(w.host, "127.0.0.1:15432", "host's own")
+	taken, busy := netA(), netB()
+	taken.Publish = []Publish{{HostPort: 15432}, {HostPort: 15433}}
+	busy.Subnet = netip.MustParsePrefix("192.0.2.128/25")
+	err := d.Check(t.Context(), Config{Networks: []Network{taken, busy}})
+	var p *PortTakenError
+	var o *OverlapError
+	if !errors.As(err, &p) || p.Port != 15432 || !errors.As(err, &o) || o.Network != "beta" {
+		t.Fatalf("got %v, want a PortTakenError for 15432 and an OverlapError for beta", err)
+	}
+	mustSet(t, d, Network{Name: "alpha", ID: taken.ID, Subnet: taken.Subnet, Publish: []Publish{{HostPort: 15433}}})
+	taken.Publish = taken.Publish[1:]
+	if err := d.Check(t.Context(), Config{Networks: []Network{taken}}); err != nil {
+		t.Errorf("what is made already stands in its own way: %v", err)
+	}
+}
+
 func TestPublishedPortCannotBeTakenByAnotherProgram(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -65,6 +65,12 @@ func (s *Sim) Set(ctx context.Context, c Config) error {
 	return errors.Join(errs...)
 }
 
+// Check finds what is wrong with c in itself.
+func (s *Sim) Check(_ context.Context, c Config) error {
+	_, errs := c.normalize()
+	return errors.Join(errs...)
+}
+
 // Attach remembers c.
 func (s *Sim) Attach(ctx context.Context, c NSConfig) (string, error) {
 	s.mu.Lock()

@@ -7,13 +7,27 @@ import (
 	"github.com/rexcarcer/rexcarcer/api"
 	"github.com/rexcarcer/rexcarcer/cluster"
 	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/hostagent"
 	"github.com/rexcarcer/rexcarcer/hostagent/build"
 	"github.com/rexcarcer/rexcarcer/jail"
 	"github.com/rexcarcer/rexcarcer/spec"
 )
 
-// apiLog is the cluster as the API sees it.
-type apiLog struct{ *cluster.Node }
+// apiLog is the cluster as the API sees it: a wish that this host could not
+// carry out is refused at the door, before anything of it is in the log.
+type apiLog struct {
+	*cluster.Node
+	agent *hostagent.Agent
+}
+
+func (l apiLog) Propose(ctx context.Context, by string, cmd fsm.Command) (fsm.Applied, error) {
+	if apply, ok := cmd.(fsm.ApplyWish); ok {
+		if err := l.agent.Check(ctx, &apply.Wish); err != nil {
+			return fsm.Applied{}, err
+		}
+	}
+	return l.Node.Propose(ctx, by, cmd)
+}
 
 // apiHost is this host as the API sees it: the same things under api's types,
 // because siblings never import each other.

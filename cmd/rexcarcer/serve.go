@@ -62,7 +62,7 @@ func listenUnix(path string) (net.Listener, error) {
 }
 
 func (d *daemon) apiServer(who api.Identify) (*api.Server, error) {
-	cfg := api.Config{Log: apiLog{d.node}, Host: apiHost{d}, Plan: d.plan, Destroy: d.planDestroy, Explain: d.explain, Identify: who,
+	cfg := api.Config{Log: apiLog{d.node, d.agent}, Host: apiHost{d}, Plan: d.plan, Destroy: d.planDestroy, Explain: d.explain, Identify: who,
 		Version: version, Logger: d.log, Live: d.live}
 	if !d.counted {
 		cfg.Registry = d.reg
@@ -78,6 +78,9 @@ func (d *daemon) live() map[fsm.HostID]api.HostLive {
 
 // plan compares a wish with State and asks the scheduler where the jails would go.
 func (d *daemon) plan(s *fsm.State, w *spec.Wish) (any, error) {
+	if err := d.agent.Check(context.Background(), w); err != nil {
+		return nil, err
+	}
 	// The dry run begins now, and its time runs ahead of the clock.
 	at := *s
 	at.Now = max(s.Now, fsm.TimeOf(time.Now()))
