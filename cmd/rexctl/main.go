@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -116,11 +116,11 @@ func report(e *env, err error) int {
 		text += "\n" + hintUnreachable(gone)
 	}
 	var unknown x509.UnknownAuthorityError
-	var alert tls.AlertError
+	var alert *net.OpError // crypto/tls has no exported type for what the other side said
 	switch {
 	case errors.As(err, &unknown):
 		text += "\n  set REX_CACERT to the file with the cluster's CA"
-	case errors.As(err, &alert):
+	case errors.As(err, &alert) && alert.Op == "remote error":
 		text += "\n  set REX_CLIENT_CERT and REX_CLIENT_KEY to a certificate of the cluster, with the role user"
 	}
 	e.note("rexctl: %s", strings.TrimRight(text, "\n"))
