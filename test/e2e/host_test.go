@@ -1,0 +1,385 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rexcarcer/rexcarcer/api"
+)
+
+// host is one daemon with directories and ports of its own.
+type host struct {
+	dir, data, run string
+	flags          []string
+	api, metrics   int
+
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when cmd has ended and was waited for
+}
+
+// newHost prepares a daemon but does not start it. At the end of the test it
+// is stopped, and nothing of it may be left on the machine.
+func newHost(t *testing.T, flags ...string) *host {
+	t.Helper()
+	real(t)
+	h, err := makeHost(strings.ReplaceAll(t.Name(), "/", "-"), flags...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := forwarding(t)
+	t.Cleanup(func() {
+		if err := h.end(); err != nil {
+			t.Error(err)
+		}
+		if left := leftovers(h.data, h.run); len(left) > 0 {
+			t.Errorf("left on this machine:\n  %s", strings.Join(left, "\n  "))
+		}
+		checkForwarding(t, before)
+		if t.Failed() {
+			t.Logf("end of the daemon's log:\n%s", tail(h.logName(), 60))
+		}
+	})
+	return h
+}
+
+func makeHost(name string, flags ...string) (*host, error) {
+	dir, err := os.MkdirTemp(scratch, "h-")
+	if err != nil {
+		return nil, err
+	}
+	h := &host{dir: dir, data: filepath.Join(dir, "data"), run: filepath.Join(dir, "run")}
+	if h.api, err = freePort(); err != nil {
+		return nil, err
+	}
+	if h.metrics, err = freePort(); err != nil {
+		return nil, err
+	}
+	h.flags = append([]string{"-data-dir", h.data, "-run-dir", h.run, "-log-dir", filepath.Join(dir, "log"), "-name", "e2e",
+		"-api-port", strconv.Itoa(h.api), "-metrics-port", strconv.Itoa(h.metrics), "-dns-port", "0"}, flags...)
+	if err := os.WriteFile(filepath.Join(dir, "test"), []byte(name+"\n"), 0o644); err != nil {
+		return nil, err
+	}
+	return h, os.Chmod(dir, 0o711)
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}
+
+func (h *host) logName() string { return filepath.Join(h.dir, "daemon.log") }
+
+// launch starts the daemon and waits until it answers.
+func (h *host) launch() error {
+	log, err := os.OpenFile(h.logName(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	h.cmd = exec.Command(rexcarcer, h.flags...)
+	h.cmd.Stdout, h.cmd.Stderr = log, log
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := h.cmd.Start(); err != nil {
+		return err
+	}
+	h.exited = make(chan struct{})
+	go func(cmd *exec.Cmd, exited chan struct{}) {
+		_ = cmd.Wait() // how it ended is in cmd.ProcessState
+		close(exited)
+	}(h.cmd, h.exited)
+	return pollErr(60*time.Second, func() error {
+		select {
+		case <-h.exited:
+			return fatal{fmt.Errorf("the daemon ended: %v\n%s", h.cmd.ProcessState, tail(h.logName(), 20))}
+		default:
+		}
+		if r := h.ctl("status"); r.code != 0 {
+			return fmt.Errorf("no answer: %s", r.stderr)
+		}
+		return nil
+	})
+}
+
+func (h *host) start(t *testing.T) {
+	t.Helper()
+	if err := h.launch(); err != nil {
+		t.Fatalf("start rexcarcer: %v", err)
+	}
+}
+
+// kill ends the daemon as a power cut would, from its own point of view.
+func (h *host) kill(t *testing.T) {
+	t.Helper()
+	if err := h.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-h.exited
+}
+
+// signal ends the daemon politely.
+func (h *host) signal(sig syscall.Signal) error {
+	if h.cmd == nil {
+		return nil
+	}
+	select {
+	case <-h.exited:
+		return nil
+	default:
+	}
+	if err := h.cmd.Process.Signal(sig); err != nil {
+		return err
+	}
+	select {
+	case <-h.exited:
+		return nil
+	case <-time.After(90 * time.Second):
+		return errors.Join(fmt.Errorf("the daemon still runs 90 s after %s", sig), h.cmd.Process.Kill())
+	}
+}
+
+// end stops the daemon and all of its jails: one that left its jails running
+// is started once more as -dev, whose end removes everything.
+func (h *host) end() error {
+	if h.cmd == nil {
+		return nil
+	}
+	if err := h.signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	if !strings.Contains(strings.Join(h.flags, " "), "-dev") {
+		h.flags = append(h.flags, "-dev")
+		if err := h.launch(); err != nil {
+			return fmt.Errorf("start again to clean up: %w", err)
+		}
+		return h.signal(syscall.SIGTERM)
+	}
+	return nil
+}
+
+// result is how a command ended.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+func (r result) String() string {
+	return fmt.Sprintf("exit code %d\nstdout: %s\nstderr: %s", r.code, r.stdout, r.stderr)
+}
+
+// command runs argv to its end, a minute at most unless ctx says less.
+func command(ctx context.Context, stdin string, env []string, argv ...string) result {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdin = strings.NewReader(stdin)
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	cmd.WaitDelay = 5 * time.Second
+	err := cmd.Run()
+	r := result{cmd.ProcessState.ExitCode(), out.String(), errOut.String()}
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		r.stderr += err.Error()
+	}
+	return r
+}
+
+func (h *host) env() []string {
+	return []string{"REX_ADDR=unix://" + filepath.Join(h.run, "rexcarcer.sock"), "NO_COLOR=1"}
+}
+
+// ctl runs rexctl against this host.
+func (h *host) ctl(args ...string) result {
+	return command(context.Background(), "", h.env(), append([]string{rexctl}, args...)...)
+}
+
+// must is ctl for what has to work; it returns stdout.
+func (h *host) must(t *testing.T, args ...string) string {
+	t.Helper()
+	r := h.ctl(args...)
+	if r.code != 0 {
+		t.Fatalf("rexctl %s: %s", strings.Join(args, " "), r)
+	}
+	return r.stdout
+}
+
+// write puts a file into the host's own directory and returns its path.
+func (h *host) write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(h.dir, strings.ReplaceAll(t.Name(), "/", "-")+"-"+name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// try writes text as a cluster file and applies it. Tests that share a daemon
+// may get between plan and commit of each other: exit 4, and it plans again.
+func (h *host) try(t *testing.T, text string, flags ...string) (r result) {
+	t.Helper()
+	path := h.write(t, "cluster.hcl", text)
+	for range 10 {
+		r = h.ctl(append([]string{"apply", path, "--yes", "--timeout", "90s"}, flags...)...)
+		if r.code != 4 {
+			break
+		}
+	}
+	return r
+}
+
+// apply is try for what has to work; it returns stdout.
+func (h *host) apply(t *testing.T, text string, flags ...string) string {
+	t.Helper()
+	r := h.try(t, text, flags...)
+	if r.code != 0 {
+		t.Fatalf("apply: %s\n%s", r, text)
+	}
+	return r.stdout
+}
+
+// destroy removes what a test has applied.
+func (h *host) destroy(t *testing.T, wish string) {
+	t.Helper()
+	var r result
+	for range 10 {
+		if r = h.ctl("destroy", wish, "--yes", "--timeout", "60s"); r.code != 4 {
+			break
+		}
+	}
+	if r.code != 0 {
+		t.Fatalf("destroy %s: %s", wish, r)
+	}
+}
+
+// rows is ps.
+func (h *host) rows() (map[string]api.JailRow, error) {
+	r := h.ctl("ps", "-o", "json")
+	if r.code != 0 {
+		return nil, errors.New(r.stderr)
+	}
+	var list []api.JailRow
+	if err := json.Unmarshal([]byte(r.stdout), &list); err != nil {
+		return nil, err
+	}
+	out := map[string]api.JailRow{}
+	for _, row := range list {
+		out[row.Name] = row
+	}
+	return out, nil
+}
+
+func (h *host) ps(t *testing.T) map[string]api.JailRow {
+	t.Helper()
+	rows, err := h.rows()
+	if err != nil {
+		t.Fatalf("rexctl ps: %v", err)
+	}
+	return rows
+}
+
+// decode reads a JSON document that rexctl printed.
+func decode[T any](t *testing.T, h *host, args ...string) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(h.must(t, append(args, "-o", "json")...)), &v); err != nil {
+		t.Fatalf("rexctl %s: %v", strings.Join(args, " "), err)
+	}
+	return v
+}
+
+// pid is a jail's first process, as this machine sees it; 0 if there is none.
+func (h *host) pid(uuid string) int {
+	b, err := os.ReadFile(filepath.Join(h.run, instance(h.data), "jails", "rex-"+uuid, "pid"))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || syscall.Kill(pid, 0) != nil {
+		return 0
+	}
+	return pid
+}
+
+// pids of the jails of a network by name.
+func (h *host) pids(t *testing.T, network string) map[string]int {
+	t.Helper()
+	out := map[string]int{}
+	for name, row := range h.ps(t) {
+		if row.Network != network {
+			continue
+		}
+		if out[name] = h.pid(row.UUID); out[name] == 0 {
+			t.Errorf("jail %s has no process", name)
+		}
+	}
+	return out
+}
+
+// shared is the daemon of those tests that do not end it.
+var shared struct {
+	once sync.Once
+	h    *host
+	err  error
+}
+
+// sharedHost starts the daemon that tests have in common, with -dev.
+func sharedHost(t *testing.T) *host {
+	t.Helper()
+	real(t)
+	shared.once.Do(func() {
+		if shared.h, shared.err = makeHost("shared", "-dev"); shared.err == nil {
+			shared.err = shared.h.launch()
+		}
+	})
+	if shared.err != nil {
+		t.Fatalf("start the shared daemon: %v", shared.err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("end of the shared daemon's log:\n%s", tail(shared.h.logName(), 40))
+		}
+	})
+	return shared.h
+}
+
+func stopShared() error {
+	h := shared.h
+	if h == nil {
+		return nil
+	}
+	if err := h.end(); err != nil {
+		return err
+	}
+	if left := leftovers(h.data, h.run); len(left) > 0 {
+		return fmt.Errorf("the shared daemon left on this machine:\n  %s", strings.Join(left, "\n  "))
+	}
+	return nil
+}
+
+// tail is the end of a text file, for messages.
+func tail(name string, lines int) string {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
