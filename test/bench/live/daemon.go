@@ -1,0 +1,128 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rexcarcer/rexcarcer/api"
+	"github.com/rexcarcer/rexcarcer/spec"
+)
+
+// Daemon is a running rexcarcer -dev.
+type Daemon struct {
+	Client *api.Client
+	Base   string // directory of the busybox root
+	dir    string
+	cmd    *exec.Cmd
+	output bytes.Buffer
+}
+
+// Start runs binary in a new directory below parent, which must be on a file
+// system that can be an overlay's upper layer, until Stop.
+func Start(ctx context.Context, binary, parent string, flags ...string) (*Daemon, error) {
+	dir, err := os.MkdirTemp(parent, "bench-live-")
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{dir: dir, Base: filepath.Join(dir, "base")}
+	if err := errors.Join(os.Chmod(dir, 0o711), MakeBase(d.Base)); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	socket := filepath.Join(dir, "run", "rexcarcer.sock")
+	d.cmd = exec.Command(binary, append([]string{"-dev", "-data-dir", filepath.Join(dir, "data"), "-run-dir", filepath.Join(dir, "run"),
+		"-api-port", "0", "-metrics-port", "0", "-dns-port", "0", "-log-level", "warn"}, flags...)...)
+	d.cmd.Stdout, d.cmd.Stderr = &d.output, &d.output
+	d.cmd.SysProcAttr = ownSession()
+	if err := d.cmd.Start(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	if d.Client, err = api.NewClient(api.Options{Addr: "unix://" + socket}); err != nil {
+		return nil, errors.Join(err, d.Stop())
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if hosts, err := d.Client.Hosts(ctx); err == nil && len(hosts) == 1 {
+			return d, d.build(ctx)
+		}
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			return nil, errors.Join(errors.New("rexcarcer does not answer within 30 s"), d.Stop())
+		}
+	}
+}
+
+// Stop ends the daemon, which takes down all that it made, and removes its directory.
+func (d *Daemon) Stop() error {
+	err := d.cmd.Process.Signal(syscall.SIGTERM)
+	if werr := d.cmd.Wait(); err == nil && werr != nil {
+		err = fmt.Errorf("rexcarcer: %w", werr)
+	}
+	if err != nil {
+		return fmt.Errorf("%w\n%s\n%s is left as it is", err, d.output.Bytes(), d.dir)
+	}
+	return os.RemoveAll(d.dir)
+}
+
+// PID of the daemon.
+func (d *Daemon) PID() int { return d.cmd.Process.Pid }
+
+// build makes the image that all jails of Wish have.
+func (d *Daemon) build(ctx context.Context) error {
+	w, err := d.Wish("image", 0, false)
+	if err == nil {
+		_, err = d.Client.Build(ctx, w.Images[0], nil, true, nil)
+	}
+	if err != nil {
+		return errors.Join(err, d.Stop())
+	}
+	return nil
+}
+
+// Wish declares a network and n jails that sleep, with throw-away roots or not.
+// They have a millisecond to stop: a sleeping first process takes no notice of TERM.
+func (d *Daemon) Wish(name string, n int, ephemeral bool) (*spec.Wish, error) {
+	text := fmt.Sprintf("cluster %q {}\nimage \"busybox\" { rexfile = \"busybox.rex\" }\nnetwork \"bench\" { subnet = \"10.79.0.0/16\" }\n", name)
+	for i := range n {
+		text += fmt.Sprintf("jail \"j%d\" {\n  image = \"busybox\"\n  network = \"bench\"\n  command = [\"/bin/sleep\", \"1000000\"]\n  stop_timeout = \"1ms\"\n}\n", i)
+	}
+	w, diags := spec.Parse(name+".hcl", []byte(text), spec.Inputs{Files: func(string) ([]byte, error) { return []byte("BASE " + d.Base + "\n"), nil }})
+	if w == nil {
+		return nil, fmt.Errorf("the bench's own file: %v", diags)
+	}
+	for i := range w.Jails {
+		w.Jails[i].Ephemeral = ephemeral
+	}
+	return w, nil
+}
+
+// MakeBase makes a root of busybox alone.
+func MakeBase(dir string) error {
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		return fmt.Errorf("%w (Debian: apt-get install busybox-static)", err)
+	}
+	for _, d := range []string{"bin", "etc", "proc", "sys", "dev", "tmp", "run"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			return err
+		}
+	}
+	program, err := os.ReadFile(busybox)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "bin", "busybox"), program, 0o755); err != nil {
+		return err
+	}
+	for _, name := range strings.Fields("sh sleep true cat ls ip hostname") {
+		if err := os.Symlink("busybox", filepath.Join(dir, "bin", name)); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "etc", "passwd"), []byte("root:x:0:0:root:/:/bin/sh\n"), 0o644)
+}
