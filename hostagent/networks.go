@@ -124,6 +124,7 @@ func (n *networks) pass(ctx context.Context, want netd.Config) error {
 	if n.last.Networks != nil && reflect.DeepEqual(want, n.last) {
 		return nil
 	}
+	n.retire(want)
 	err := n.a.c.Nets.Set(ctx, want)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -181,6 +182,18 @@ func (n *networks) publish(want netd.Config, failed map[string]error) {
 	}
 	close(n.changed)
 	n.changed = make(chan struct{})
+}
+
+// retire takes back the word that a network is made which is about to go: one
+// of the same name that is declared right after it is another bridge.
+func (n *networks) retire(want netd.Config) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for name := range n.ready {
+		if !slices.ContainsFunc(want.Networks, func(w netd.Network) bool { return w.Name == name }) {
+			delete(n.ready, name)
+		}
+	}
 }
 
 // await returns once all of names are made on this host, or the error that
