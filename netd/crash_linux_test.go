@@ -71,7 +71,7 @@ func (w *world) crash(c crashWish) (finished bool) {
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	x := exec.Command(os.Args[0]) //nolint:noctx // ends by itself
+	x := exec.Command(os.Args[0])
 	x.Env = append(os.Environ(), "NETD_TEST_CRASH="+string(b))
 	out, err := x.CombinedOutput()
 	var exit *exec.ExitError

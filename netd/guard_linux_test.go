@@ -201,7 +201,7 @@ func TestPublishedPortCannotBeTakenByAnotherProgram(t *testing.T) {
 	a.Publish = []Publish{{HostPort: 15432}}
 	mustSet(t, d, a)
 	err := w.try(w.host, func() error {
-		l, err := net.Listen("tcp", "127.0.0.1:15432") //nolint:noctx // a test
+		l, err := net.Listen("tcp", "127.0.0.1:15432")
 		if err == nil {
 			_ = l.Close()
 		}

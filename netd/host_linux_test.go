@@ -37,6 +37,8 @@ func newWorld(tb testing.TB) *world {
 	testenv.RequireTool(tb, "nft")
 	w := &world{tb: tb, dir: tb.TempDir()}
 	w.host, w.outside = w.namespace("host"), w.namespace("outside")
+	// A new namespace inherits what the machine's own says at this moment.
+	w.in(w.host, func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("0"), 0) })
 	w.link(w.host, "eth0", "192.0.2.2/24", w.outside, "eth0", "192.0.2.1/24")
 	w.waitUp(w.host, "eth0")
 	w.waitUp(w.outside, "eth0")
@@ -177,7 +179,9 @@ func (w *world) open(instance string) *linux {
 // state is what is on the host: links, addresses, routes, rules, ip_forward.
 func (w *world) state() string {
 	w.tb.Helper()
-	out := w.sh(w.host, "nft", "-s", "list", "ruleset") + w.sh(w.host, "ip", "-o", "route") + w.sh(w.host, "ip", "-o", "-4", "addr")
+	out := w.sh(w.host, "nft", "-s", "list", "ruleset") +
+		strings.ReplaceAll(w.sh(w.host, "ip", "-o", "route"), "linkdown ", "") + // noticed by the kernel a moment later
+		w.sh(w.host, "ip", "-o", "-4", "addr")
 	w.in(w.host, func() error {
 		links, err := netlink.LinkList()
 		for _, x := range links {
