@@ -55,6 +55,9 @@ func app() *cli.App {
 			if err != nil {
 				return usageError{err}
 			}
+			if err := o.complete(); err != nil {
+				return err
+			}
 			return runDaemon(c.Context, o)
 		},
 		Commands: []*cli.Command{routerCommand(), replayCommand()},

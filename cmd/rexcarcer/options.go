@@ -145,10 +145,10 @@ func optionsFrom(c *cli.Context) (options, error) {
 	if o.Resolvers, err = parseResolvers(resolvers); err != nil {
 		return options{}, err
 	}
-	return o, o.complete()
+	return o, nil
 }
 
-// complete fills in what depends on other options, and checks the rest.
+// complete fills in what depends on other options and on this machine.
 func (o *options) complete() error {
 	switch o.Runtime {
 	case "sim":
@@ -160,7 +160,7 @@ func (o *options) complete() error {
 			return errors.New("not root: jails, networks and mounts need it. Run it as root, or look around with -dev -runtime=sim")
 		}
 	default:
-		return fmt.Errorf("unknown runtime %q: want linux or sim", o.Runtime)
+		return usageError{fmt.Errorf("unknown runtime %q: want linux or sim", o.Runtime)}
 	}
 	if o.Name == "" {
 		name, err := os.Hostname()
