@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
 // checkBytes bounds the size of a log that is walked page by page at start.
@@ -33,7 +34,7 @@ func checkLog(path string) (err error) {
 		return fmt.Errorf("check log: %w", err)
 	}
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: 3 * time.Second, PreLoadFreelist: false})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return fmt.Errorf("open %s: another rexcarcer uses this data directory; stop it or choose another -data-dir", path)
 	}
 	if err != nil {

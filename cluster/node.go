@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
 )
@@ -58,7 +59,7 @@ func Open(cfg Config) (*Node, error) {
 			Timeout: 3 * time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
 		},
 	})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("open %s: another rexcarcer uses this data directory; stop it or choose another -data-dir", dbPath)
 	}
 	if err != nil {

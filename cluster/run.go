@@ -22,9 +22,8 @@ func (n *Node) Run(ctx context.Context, duties ...Duty) error {
 
 	failed := make(chan error, len(duties))
 	for ctx.Err() == nil {
-		leading, err := n.awaitLeadership(ctx)
-		if err != nil || !leading {
-			return err
+		if !n.awaitLeadership(ctx) {
+			return nil
 		}
 		term, stop := context.WithCancel(ctx)
 		var running sync.WaitGroup
@@ -36,6 +35,7 @@ func (n *Node) Run(ctx context.Context, duties ...Duty) error {
 			})
 		}
 		running.Go(func() { n.lost(term); stop() })
+		var err error
 		select {
 		case err = <-failed:
 		case <-term.Done():
@@ -51,18 +51,18 @@ func (n *Node) Run(ctx context.Context, duties ...Duty) error {
 
 // awaitLeadership returns true once this host leads and has applied all that
 // earlier leaders committed; false when ctx has ended.
-func (n *Node) awaitLeadership(ctx context.Context) (bool, error) {
+func (n *Node) awaitLeadership(ctx context.Context) bool {
 	for {
 		if self, _ := n.Leader(); self {
 			if err := n.raft.Barrier(0).Error(); err == nil {
-				return true, nil
+				return true
 			}
 		}
 		select {
 		case <-n.lead:
 		case <-time.After(n.cfg.Heartbeat): // a notice may have been merged with an older one
 		case <-ctx.Done():
-			return false, nil
+			return false
 		}
 	}
 }

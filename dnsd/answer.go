@@ -89,11 +89,9 @@ func (h *Handler) answer(buf, query []byte, from netip.AddrPort, udp bool, shard
 		return reply, false
 	}
 	var q question
-	what := answered
+	what := unusual
 	if q.parse(query) && plainType(q.typ) {
 		reply, what = q.reply(zone, buf, query, udp)
-	} else {
-		what = unusual
 	}
 	if what == unusual {
 		reply, what = h.slow(zone, buf, query, udp)
@@ -221,7 +219,7 @@ func (q *question) reply(zone *Zone, buf, query []byte, udp bool) ([]byte, verdi
 		limit -= optLen
 	}
 	if len(msg) > limit {
-		msg, an, ar = q.shorten(msg, answers, limit, an, ar)
+		msg, an, ar = q.shorten(msg, answers, limit, an)
 	}
 	if q.edns {
 		msg, ar = q.appendOPT(msg), ar+1
@@ -235,7 +233,7 @@ func (q *question) reply(zone *Zone, buf, query []byte, udp bool) ([]byte, verdi
 // shorten makes msg fit. Additional records may be left out without a word
 // (RFC 2181 section 9); if that does not suffice, the records that fit stay
 // and TC tells the client to come by TCP.
-func (q *question) shorten(msg []byte, answers, limit int, an, ar uint16) (out []byte, an2, ar2 uint16) {
+func (q *question) shorten(msg []byte, answers, limit int, an uint16) (out []byte, an2, ar2 uint16) {
 	end := q.end + answers
 	if end <= limit {
 		return msg[:end], an, 0

@@ -31,7 +31,7 @@ type ReplyRecord struct {
 func (h *Handler) Query(ctx context.Context, f *Forwarder, name, typ string) (Reply, error) {
 	code, ok := dns.StringToType[strings.ToUpper(typ)]
 	if !ok {
-		return Reply{}, fmt.Errorf("query %s: %q is no record type: use A, AAAA, PTR, SRV, SOA, NS, TXT, ...", name, typ)
+		return Reply{}, fmt.Errorf("query %s: %q is no record type: use A, AAAA, PTR, SRV, SOA, NS, TXT and such", name, typ)
 	}
 	if _, ok := dns.IsDomainName(name); !ok {
 		return Reply{}, fmt.Errorf("query %q: not a DNS name", name)

@@ -381,16 +381,16 @@ func TestResolversComeFromTheFirstFileThatHelps(t *testing.T) {
 		return path
 	}
 	stub := write("stub", "nameserver 127.0.0.53\noptions edns0\n")
-	real := write("real", "# comment\nnameserver 192.0.2.1\nnameserver 2001:db8::1\nsearch x\n")
+	upstream := write("real", "# comment\nnameserver 192.0.2.1\nnameserver 2001:db8::1\nsearch x\n")
 	missing := filepath.Join(dir, "missing")
 	for _, c := range []struct {
 		paths    []string
 		loopback bool
 		want     string
 	}{
-		{[]string{stub, real}, true, "[127.0.0.53:53]"},
-		{[]string{stub, real}, false, "[192.0.2.1:53 [2001:db8::1]:53]"},
-		{[]string{missing, real}, true, "[192.0.2.1:53 [2001:db8::1]:53]"},
+		{[]string{stub, upstream}, true, "[127.0.0.53:53]"},
+		{[]string{stub, upstream}, false, "[192.0.2.1:53 [2001:db8::1]:53]"},
+		{[]string{missing, upstream}, true, "[192.0.2.1:53 [2001:db8::1]:53]"},
 		{[]string{stub}, false, "[]"},
 		{[]string{missing}, true, "[]"},
 	} {

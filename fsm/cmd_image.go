@@ -64,7 +64,7 @@ func (c UntagImage) decide(t *txn) *Refusal {
 	if j := t.imageUsers([]string{c.Name})[c.Name]; j != nil {
 		return refuse(CodeInvalid, object, "is used by jail %s of wish %s: remove that jail first", j.Spec.Name, j.Wish)
 	}
-	t.emit(ImageUntagged{c.Name})
+	t.emit(ImageUntagged(c))
 	return nil
 }
 

@@ -43,11 +43,10 @@ func noJail(name JailName) *Refusal {
 	return refuse(CodeNotFound, "jail "+string(name), "is not known: list jails with `rexctl ps`, or apply the file that declares it")
 }
 
-func (t *txn) want(j *Jail, w Want, why string) *Jail {
+func (t *txn) want(j *Jail, w Want, why string) {
 	now := *j
 	now.Want = w
 	t.emit(JailWanted{&now, why})
-	return &now
 }
 
 // liveRun is the jail's Run, if it has one that is not over.

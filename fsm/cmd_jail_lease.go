@@ -60,7 +60,7 @@ func (t *txn) planAddrs(j *Jail, old *Jail) (*addrPlan, *Refusal) {
 		}
 	}
 	for _, a := range have {
-		if rest, any := p.unused(a); any {
+		if rest, some := p.unused(a); some {
 			p.drop = append(p.drop, rest)
 		}
 	}

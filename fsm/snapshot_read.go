@@ -114,14 +114,14 @@ func (f *frameReader) end() error {
 	if !bytes.Equal(want[:], f.sum.Sum(nil)) {
 		return errors.New("the checksum does not match: it was altered or damaged")
 	}
-	if _, err := f.r.ReadByte(); err != io.EOF { // also reads zstd's own checksum
-		return fmt.Errorf("bytes follow the end (%v)", err)
+	if _, err := f.r.ReadByte(); !errors.Is(err, io.EOF) { // also reads zstd's own checksum
+		return errors.Join(errors.New("bytes follow the end"), err)
 	}
 	return nil
 }
 
 func noEOF(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

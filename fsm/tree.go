@@ -9,8 +9,6 @@ import (
 // changed after they were put in.
 type Tree[V any] struct{ t *iradix.Tree[V] }
 
-func newTree[V any]() Tree[V] { return Tree[V]{iradix.New[V]()} }
-
 // Len is the number of keys, in O(1).
 func (t Tree[V]) Len() int {
 	if t.t == nil {

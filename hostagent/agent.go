@@ -155,12 +155,6 @@ func (a *Agent) startWorker(ctx context.Context, r row, alive *jail.Status) {
 	})
 }
 
-func (a *Agent) worker(uuid string) *worker {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.workers[uuid]
-}
-
 // propose sends a Command as this host. A refusal is final, anything else is
 // tried again until ctx ends: the cluster may have no leader for a while.
 func (a *Agent) propose(ctx context.Context, cmd fsm.Command) error {

@@ -230,7 +230,7 @@ func TestCase55KillAtAnyMomentOfAStartThenRetryConverges(t *testing.T) {
 		}
 		if i%2 == 0 {
 			must(t, f.Remove(f.ctx(), f.spec.ID))
-			if left, _ := os.ReadDir(filepath.Join(f.cfg.StateDir)); len(left) > 1 {
+			if left, _ := os.ReadDir(f.cfg.StateDir); len(left) > 1 {
 				t.Fatalf("kill %d: left %v", i, left)
 			}
 			continue

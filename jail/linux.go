@@ -37,7 +37,6 @@ type Linux struct {
 
 	mu     sync.Mutex
 	jails  map[string]*tracked // guarded by mu; an entry lives from Start or adoption to Remove
-	closed chan struct{}
 	wg     sync.WaitGroup
 	ctx    context.Context //nolint:containedctx // ends the watchers; owned by Close
 	cancel context.CancelFunc

@@ -13,7 +13,6 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 var (
 	errNoCommand      = errors.New("command not found")
 	errNotExecutable  = errors.New("not executable")
-	errNoInterpreter  = errors.New("interpreter not found")
 	errGone           = errors.New("process is gone")
 	errMountDecidesIt = errors.New("below a mount") // not an error: only the jail itself can tell
 )

@@ -82,7 +82,7 @@ func TestWritingTheSameFilesTwiceTouchesNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			nodes[i] = uint64(info.Sys().(*syscall.Stat_t).Ino)
+			nodes[i] = info.Sys().(*syscall.Stat_t).Ino
 		}
 		return nodes
 	}

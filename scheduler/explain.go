@@ -61,7 +61,7 @@ func Explain(s *fsm.State, jail fsm.JailName, now fsm.Time) Explanation {
 			f.seats[h].take(fsm.Resources{}.Sub(m.run.Res))
 		}
 	} else if m.jail.Want == fsm.WantRunning {
-		attempt = retry(m, now).attempt
+		attempt = retry(m).attempt
 	}
 	cur := m.run
 	if m.live() {

@@ -27,8 +27,8 @@ func (a again) wait(now fsm.Time) string {
 	return fmt.Sprintf("backs off: attempt %d starts in %v", a.attempt, a.due.Sub(now).Round(time.Millisecond))
 }
 
-// retry judges m, which has no live Run, at the time now.
-func retry(m *member, now fsm.Time) again {
+// retry judges m, which has no live Run.
+func retry(m *member) again {
 	r := m.run
 	// Ended on our account, on a host that is gone, or of an older wish:
 	// that was no failure of the jail as it is wished now.

@@ -153,7 +153,7 @@ func (p *pass) scanStart(m *member) {
 		p.pend(m, why, nil)
 		return
 	}
-	again := retry(m, p.now)
+	again := retry(m)
 	switch {
 	case again.refused != "":
 		p.pend(m, again.refused, nil)

@@ -114,13 +114,6 @@ func (c *class) shared(d int32) int64 {
 	return (1 - int64(c.count[d])) * pointsPerOne
 }
 
-func (c *class) domain(h int32) int32 {
-	if c.of == nil {
-		return 0
-	}
-	return c.of[h]
-}
-
 // Term is one part of a score. The score of a host is the sum of its terms.
 type Term struct {
 	Name  string  `json:"name"` // spread, load or binpack, affinity, image, retry

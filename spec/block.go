@@ -97,14 +97,14 @@ func (k *block) value(name string) (v cty.Value, given bool) {
 	return v, ok && !v.IsNull()
 }
 
-func (k *block) primitive(name string, want cty.Type, word, hint string) (v cty.Value, given bool) {
+func (k *block) primitive(name string, want cty.Type, word string) (v cty.Value, given bool) {
 	v, given = k.value(name)
 	if !given {
 		return v, false
 	}
 	out, err := convert.Convert(v, want)
 	if err != nil || out.IsNull() {
-		k.fail(k.body.Attributes[name], hint, "%s is needed, this is %s", word, v.Type().FriendlyName())
+		k.fail(k.body.Attributes[name], "", "%s is needed, this is %s", word, v.Type().FriendlyName())
 		return v, false
 	}
 	return out, true

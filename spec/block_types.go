@@ -11,7 +11,7 @@ import (
 )
 
 func (k *block) text(name, missing string) string {
-	v, ok := k.primitive(name, cty.String, "a text", "")
+	v, ok := k.primitive(name, cty.String, "a text")
 	if !ok {
 		return missing
 	}
@@ -19,13 +19,13 @@ func (k *block) text(name, missing string) string {
 }
 
 func (k *block) flag(name string) bool {
-	v, ok := k.primitive(name, cty.Bool, "true or false", "")
+	v, ok := k.primitive(name, cty.Bool, "true or false")
 	return ok && v.True()
 }
 
 // whole is a whole number; ok is false if it is not given or wrong.
 func (k *block) whole(name string, least, most int) (n int, ok bool) {
-	v, ok := k.primitive(name, cty.Number, "a number", "")
+	v, ok := k.primitive(name, cty.Number, "a number")
 	if !ok {
 		return 0, false
 	}
@@ -48,7 +48,7 @@ func (k *block) number(name string, missing, least, most int) int {
 }
 
 func (k *block) fraction(name string) float64 {
-	v, ok := k.primitive(name, cty.Number, "a number", "")
+	v, ok := k.primitive(name, cty.Number, "a number")
 	if !ok {
 		return 0
 	}
@@ -58,7 +58,7 @@ func (k *block) fraction(name string) float64 {
 
 // size is "512M" or a number of bytes.
 func (k *block) size(name string) int64 {
-	v, ok := k.primitive(name, cty.String, `a size such as "512M"`, "")
+	v, ok := k.primitive(name, cty.String, `a size such as "512M"`)
 	if !ok {
 		return 0
 	}
@@ -74,7 +74,7 @@ func (k *block) size(name string) int64 {
 
 // duration is "2s", "1m30s", "100ms".
 func (k *block) duration(name string, missing time.Duration) time.Duration {
-	v, ok := k.primitive(name, cty.String, `a duration such as "2s"`, "")
+	v, ok := k.primitive(name, cty.String, `a duration such as "2s"`)
 	if !ok {
 		return missing
 	}

@@ -115,7 +115,7 @@ func (w *Wish) Seal() error {
 	return nil
 }
 
-// ErrForgedKey: a key is not that of the image's own inputs. Layers are
+// ErrForgedKey says that a key is not that of the image's own inputs. Layers are
 // cached by key, so such a Wish could put its content under another's key.
 var ErrForgedKey = errors.New("an image's key does not fit its content")
 

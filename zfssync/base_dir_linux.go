@@ -47,7 +47,7 @@ func packTree(ctx context.Context, from, skip string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	real, err := filepath.EvalSymlinks(from)
+	place, err := filepath.EvalSymlinks(from)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func packTree(ctx context.Context, from, skip string, w io.Writer) error {
 		if err = errors.Join(err, ctx.Err()); err != nil {
 			return err
 		}
-		if d.IsDir() && filepath.Join(real, name) == skip {
+		if d.IsDir() && filepath.Join(place, name) == skip {
 			return fs.SkipDir
 		}
 		if err := p.add(name, d); err != nil && !errors.Is(err, fs.SkipDir) {
@@ -115,12 +115,12 @@ func (p *treePacker) add(name string, d fs.DirEntry) error {
 		return err
 	}
 	defer f.Close()
-	cap, err := capability(f)
+	caps, err := capability(f)
 	if err != nil {
 		return err
 	}
-	if cap != "" {
-		h.PAXRecords = map[string]string{xattrPrefix + "security.capability": cap}
+	if caps != "" {
+		h.PAXRecords = map[string]string{xattrPrefix + "security.capability": caps}
 	}
 	if err := p.tw.WriteHeader(h); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+
 	"github.com/rexcarcer/rexcarcer/internal/run"
 	"github.com/rexcarcer/rexcarcer/internal/testenv"
 )

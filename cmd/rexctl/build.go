@@ -199,10 +199,10 @@ func (b *buildProgress) begun(e api.BuildEvent) {
 		what = "base " + e.Text
 	}
 	what = clean(what)
-	switch {
-	case e.State == "cached":
+	switch e.State {
+	case "cached":
 		b.say("image %s: %s (cached)", b.name, what)
-	case e.State == "start":
+	case "start":
 		b.step, b.last = what, nil
 		b.say("image %s: %s", b.name, what)
 	}

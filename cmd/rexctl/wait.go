@@ -156,7 +156,7 @@ func (w *waiter) answers(ctx context.Context, j api.JailRow) bool {
 
 // tell prints one line for each jail as it becomes done, and for failures.
 func (w *waiter) tell(j api.JailRow, done bool) {
-	word := ""
+	var word string
 	switch {
 	case done && j.Want == "running":
 		word = cell(j.Phase, j.Simulated)
