@@ -265,7 +265,7 @@ func readSegment(ctx context.Context, path string, first, last uint64, yield fun
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1))
 	if err != nil {
 		return err

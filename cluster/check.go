@@ -40,7 +40,7 @@ func checkLog(path string) (err error) {
 	if err != nil {
 		return damaged(path, err)
 	}
-	defer db.Close() //nolint:errcheck // read only
+	defer db.Close()
 	return db.View(func(tx *bbolt.Tx) error {
 		if tx.Size() > info.Size() {
 			return damaged(path, fmt.Errorf("cut short: %d of %d bytes", info.Size(), tx.Size()))

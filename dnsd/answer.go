@@ -219,7 +219,8 @@ func (q *question) reply(zone *Zone, buf, query []byte, udp bool) ([]byte, verdi
 		limit -= optLen
 	}
 	if len(msg) > limit {
-		msg, an, ar = q.shorten(msg, answers, limit, an)
+		msg, an = q.shorten(msg, answers, limit, an)
+		ar = 0
 	}
 	if q.edns {
 		msg, ar = q.appendOPT(msg), ar+1
@@ -233,10 +234,10 @@ func (q *question) reply(zone *Zone, buf, query []byte, udp bool) ([]byte, verdi
 // shorten makes msg fit. Additional records may be left out without a word
 // (RFC 2181 section 9); if that does not suffice, the records that fit stay
 // and TC tells the client to come by TCP.
-func (q *question) shorten(msg []byte, answers, limit int, an uint16) (out []byte, an2, ar2 uint16) {
+func (q *question) shorten(msg []byte, answers, limit int, an uint16) (out []byte, fit uint16) {
 	end := q.end + answers
 	if end <= limit {
-		return msg[:end], an, 0
+		return msg[:end], an
 	}
 	end, an = q.end, 0
 	for {
@@ -247,7 +248,7 @@ func (q *question) shorten(msg []byte, answers, limit int, an uint16) (out []byt
 		end, an = next, an+1
 	}
 	msg[2] |= bitTC
-	return msg[:end], an, 0
+	return msg[:end], an
 }
 
 func (q *question) appendOPT(msg []byte) []byte {

@@ -147,7 +147,7 @@ func (f *feed) follow(ctx context.Context) error {
 		late, err := f.update(f.states.State(), began)
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // the end was wanted, whatever it interrupted
 			}
 			return err
 		}

@@ -27,7 +27,7 @@ func Follow(ctx context.Context, path string, onZone func(*Zone), logger *slog.L
 	for {
 		zones, err := followOnce(ctx, path, onZone)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end was wanted, whatever it interrupted
 		}
 		if zones > 0 {
 			wait = followFirst

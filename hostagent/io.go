@@ -55,7 +55,7 @@ func (a *Agent) Logs(ctx context.Context, name fsm.JailName, tail int, follow bo
 	if err != nil {
 		return fmt.Errorf("logs of jail %s: %w", name, err)
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	if tail >= 0 {
 		if err := seekTail(f, tail); err != nil {
 			return fmt.Errorf("logs of jail %s: %w", name, err)

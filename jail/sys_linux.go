@@ -233,7 +233,7 @@ func resizeTerminalOf(pid int, s WinSize) error {
 		return fmt.Errorf("open terminal of process %d: %w", pid, err)
 	}
 	const firstPts, lastPts = 136, 143 // UNIX98_PTY_SLAVE_MAJOR and the seven after it
-	if major := unix.Major(uint64(st.Rdev)); st.Mode&unix.S_IFMT != unix.S_IFCHR || major < firstPts || major > lastPts {
+	if major := unix.Major(st.Rdev); st.Mode&unix.S_IFMT != unix.S_IFCHR || major < firstPts || major > lastPts {
 		return fmt.Errorf("standard input of process %d is no pseudo-terminal", pid)
 	}
 	tty, err := os.OpenFile("/proc/self/fd/"+strconv.Itoa(fd), os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)

@@ -88,6 +88,6 @@ func (d Description) String() string {
 	line("usage", strings.Join(d.Usage, " "))
 	line("key", d.Key)
 	line("fingerprint", d.Fingerprint)
-	tw.Flush() // into memory: cannot fail
+	_ = tw.Flush() // into memory: cannot fail
 	return b.String()
 }

@@ -105,7 +105,7 @@ func (d *daemon) openCluster() error {
 // log must not go on. Its jails do, and the next start adopts them.
 func (d *daemon) fatal(err error) {
 	d.log.Error("ending", "err", err)
-	os.Exit(1)
+	os.Exit(1) //nolint:forbidigo // raft itself may hang: nobody could return
 }
 
 // serve runs all parts until ctx ends or one fails; then it waits for all.

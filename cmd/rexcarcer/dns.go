@@ -19,7 +19,7 @@ import (
 // programs on this host.
 func (d *daemon) serveDNS(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { dnsd.Track(ctx, d.node, d.names); return nil })
+	g.Go(func() error { return dnsd.Track(ctx, d.node, d.names) })
 	if d.o.DNSPort == 0 {
 		return g.Wait()
 	}

@@ -48,7 +48,7 @@ func (d *daemon) serveLocal(ctx context.Context) error {
 // listenUnix binds path, replacing the socket of a daemon that is gone but
 // not that of one which answers.
 func listenUnix(path string) (net.Listener, error) {
-	if c, err := net.Dial("unix", path); err == nil {
+	if c, err := net.Dial("unix", path); err == nil { //nolint:noctx // a local socket answers or refuses at once
 		return nil, errors.Join(fmt.Errorf("%s is served by another rexcarcer: stop it, or choose another -run-dir", path), c.Close())
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -192,7 +192,7 @@ func loadPlan(text []byte) (p *planned, ok bool, err error) {
 	}
 	var s savedPlan
 	if json.Unmarshal(text, &s) != nil || s.Saved == 0 {
-		return nil, false, nil
+		return nil, false, nil //nolint:nilerr // something else: a cluster file in JSON
 	}
 	if s.Saved != 1 || s.Wish == nil {
 		return nil, true, fmt.Errorf("the plan was saved by another version of rexctl\n  try: rexctl plan -out again")

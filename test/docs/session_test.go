@@ -40,7 +40,7 @@ func newSession(t *testing.T, p page) *session {
 	if err != nil {
 		t.Fatalf("build the programs: %v", err)
 	}
-	dir, err := os.MkdirTemp("", "rexcarcer-docs-")
+	dir, err := os.MkdirTemp("", "rexcarcer-docs-") //nolint:usetesting // the path of a socket has at most 108 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
