@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,11 +73,17 @@ func (d *Daemon) Stop() error {
 // PID of the daemon.
 func (d *Daemon) PID() int { return d.cmd.Process.Pid }
 
-// build makes the image that all jails of Wish have.
+// network is where all jails of Wish are: made once, as a peer makes its bridge once.
+var network = spec.KnownNetwork{Name: "bench", Subnet: netip.MustParsePrefix("10.79.0.0/16"), Wish: "ground"}
+
+// build makes the image and the network that all jails of Wish have.
 func (d *Daemon) build(ctx context.Context) error {
-	w, err := d.Wish("image", 0, false)
+	w, err := d.parse(network.Wish, fmt.Sprintf("image \"busybox\" { rexfile = \"busybox.rex\" }\nnetwork %q { subnet = %q }\n", network.Name, network.Subnet), spec.Inputs{})
 	if err == nil {
 		_, err = d.Client.Build(ctx, w.Images[0], nil, true, nil)
+	}
+	if err == nil {
+		_, err = d.Client.ApplyWish(ctx, w, 0)
 	}
 	if err != nil {
 		return errors.Join(err, d.Stop())
@@ -84,19 +91,28 @@ func (d *Daemon) build(ctx context.Context) error {
 	return nil
 }
 
-// Wish declares a network and n jails that sleep, with throw-away roots or not.
-// They have a millisecond to stop: a sleeping first process takes no notice of TERM.
+// Wish declares n jails that sleep, with throw-away roots or not. They have a
+// millisecond to stop: a sleeping first process takes no notice of TERM.
 func (d *Daemon) Wish(name string, n int, ephemeral bool) (*spec.Wish, error) {
-	text := fmt.Sprintf("cluster %q {}\nimage \"busybox\" { rexfile = \"busybox.rex\" }\nnetwork \"bench\" { subnet = \"10.79.0.0/16\" }\n", name)
+	var text strings.Builder
 	for i := range n {
-		text += fmt.Sprintf("jail \"j%d\" {\n  image = \"busybox\"\n  network = \"bench\"\n  command = [\"/bin/sleep\", \"1000000\"]\n  stop_timeout = \"1ms\"\n}\n", i)
+		fmt.Fprintf(&text, "jail \"j%d\" {\n  image = \"busybox\"\n  network = %q\n  command = [\"/bin/sleep\", \"1000000\"]\n  stop_timeout = \"1ms\"\n}\n", i, network.Name)
 	}
-	w, diags := spec.Parse(name+".hcl", []byte(text), spec.Inputs{Files: func(string) ([]byte, error) { return []byte("BASE " + d.Base + "\n"), nil }})
-	if w == nil {
-		return nil, fmt.Errorf("the bench's own file: %v", diags)
+	w, err := d.parse(name, text.String(), spec.Inputs{Images: []string{"busybox"}, Networks: []spec.KnownNetwork{network}})
+	if err != nil {
+		return nil, err
 	}
 	for i := range w.Jails {
 		w.Jails[i].Ephemeral = ephemeral
+	}
+	return w, nil
+}
+
+func (d *Daemon) parse(name, text string, in spec.Inputs) (*spec.Wish, error) {
+	in.Files = func(string) ([]byte, error) { return []byte("BASE " + d.Base + "\n"), nil }
+	w, diags := spec.Parse(name+".hcl", []byte(fmt.Sprintf("cluster %q {}\n", name)+text), in)
+	if w == nil {
+		return nil, fmt.Errorf("the bench's own file: %v", diags)
 	}
 	return w, nil
 }
@@ -126,3 +142,6 @@ func MakeBase(dir string) error {
 	}
 	return os.WriteFile(filepath.Join(dir, "etc", "passwd"), []byte("root:x:0:0:root:/:/bin/sh\n"), 0o644)
 }
+
+// OfBench chooses the jails that Wish declares under the name bench.
+var OfBench = api.JailFilter{Wish: "bench"}

@@ -17,8 +17,7 @@ func running(t live.Times) bool { return !t.Running.IsZero() }
 func removed(t live.Times) bool { return !t.Removed.IsZero() }
 
 // oneByOne starts n jails, each once the one before runs, and returns the
-// median time in ms from Placed to Running. The first is not counted: it makes
-// the network.
+// median time in ms from Placed to Running. The first is not counted.
 func oneByOne(ctx context.Context, d *live.Daemon, n int) (float64, error) {
 	var out []float64
 	for i := range n + 1 {
