@@ -1,5 +1,6 @@
 //go:build deps
 
+// Package deps pins modules that code to come will need.
 package deps
 
 import (
