@@ -112,7 +112,7 @@ func (d *daemon) fatal(err error) {
 func (d *daemon) serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return d.node.Run(ctx, d.found, schedule(d.node, time.Now, d.log), sign(d.node, d.ca, time.Now, d.log))
+		return d.node.Run(ctx, d.found, schedule(d.node, time.Now, d.log), sign(d.node, d.ca, d.o.JailCertLife, time.Now, d.log))
 	})
 	g.Go(func() error {
 		// What a killed runtime leaves behind is our child, and our zombie.

@@ -10,13 +10,13 @@ import (
 	"github.com/rexcarcer/rexcarcer/pki"
 )
 
-// jailCertLife is how long a jail's certificate is good; it is renewed at two
-// thirds of it.
+// jailCertLife is how long a jail's certificate is good unless options say
+// otherwise; it is renewed at two thirds of it.
 const jailCertLife = 7 * 24 * time.Hour
 
 // sign issues the certificates that hosts have asked for. The names are
 // State's, whatever the request says.
-func sign(l log, ca *pki.CA, clock func() time.Time, logger *slog.Logger) func(context.Context) error {
+func sign(l log, ca *pki.CA, life time.Duration, clock func() time.Time, logger *slog.Logger) func(context.Context) error {
 	return func(ctx context.Context) error {
 		var seen fsm.Tree[*fsm.Cert]
 		for {
@@ -24,7 +24,7 @@ func sign(l log, ca *pki.CA, clock func() time.Time, logger *slog.Logger) func(c
 			s := l.State()
 			if !s.Certs.Same(seen) {
 				seen = s.Certs
-				proposeAll(ctx, l, "ca", signPending(s, ca, clock(), logger), logger)
+				proposeAll(ctx, l, "ca", signPending(s, ca, life, clock(), logger), logger)
 			}
 			select {
 			case <-changed:
@@ -35,13 +35,13 @@ func sign(l log, ca *pki.CA, clock func() time.Time, logger *slog.Logger) func(c
 	}
 }
 
-func signPending(s *fsm.State, ca *pki.CA, now time.Time, logger *slog.Logger) []fsm.Command {
+func signPending(s *fsm.State, ca *pki.CA, life time.Duration, now time.Time, logger *slog.Logger) []fsm.Command {
 	var out []fsm.Command
 	for _, c := range s.Certs.All {
 		if len(c.CSR) == 0 {
 			continue
 		}
-		cmd, err := signOne(c, ca, now)
+		cmd, err := signOne(c, ca, life, now)
 		if err != nil {
 			logger.Warn("cannot sign", "jail", string(c.Jail), "err", err)
 			continue
@@ -51,12 +51,12 @@ func signPending(s *fsm.State, ca *pki.CA, now time.Time, logger *slog.Logger) [
 	return out
 }
 
-func signOne(c *fsm.Cert, ca *pki.CA, now time.Time) (fsm.Command, error) {
+func signOne(c *fsm.Cert, ca *pki.CA, life time.Duration, now time.Time) (fsm.Command, error) {
 	id, err := pki.ParseID(c.URI)
 	if err != nil {
 		return nil, err
 	}
-	chain, err := pki.Issue(ca, c.CSR, pki.Profile{ID: id, DNSNames: c.Names, IPs: c.Addrs, Lifetime: jailCertLife, Server: true, Client: true}, now)
+	chain, err := pki.Issue(ca, c.CSR, pki.Profile{ID: id, DNSNames: c.Names, IPs: c.Addrs, Lifetime: life, Server: true, Client: true}, now)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
@@ -39,6 +40,8 @@ type options struct {
 	DNSBind     string
 	DNSPort     int
 	Resolvers   []netip.AddrPort // empty: the host's
+
+	JailCertLife time.Duration // of jails' certificates; renewed at two thirds of it
 
 	LogLevel slog.Level
 	temp     bool // DataDir is ours to delete
@@ -94,6 +97,7 @@ func daemonFlags() []cli.Flag {
 		num("dns-port", 7374, "port of the DNS server for the host itself; 0 turns it off"),
 		&cli.StringSliceFlag{Name: "resolver", Usage: "`ADDRESS[:PORT]` that answers what the cluster does not know (default: /etc/resolv.conf)", EnvVars: env("resolver")},
 		str("log-level", "info", "debug, info, warn or error"),
+		&cli.DurationFlag{Name: "jail-cert-life", Value: jailCertLife, Hidden: true, Usage: "life of jails' certificates, for tests of their renewal"},
 	}
 }
 
@@ -127,6 +131,7 @@ func optionsFrom(c *cli.Context) (options, error) {
 		Bind: text("bind", file.Bind), APIPort: number("api-port", file.APIPort),
 		MetricsBind: text("metrics-bind", file.MetricsBind), MetricsPort: number("metrics-port", file.MetricsPort),
 		DNSBind: text("dns-bind", file.DNSBind), DNSPort: number("dns-port", file.DNSPort), Labels: map[string]string{},
+		JailCertLife: c.Duration("jail-cert-life"),
 	}
 	if err := o.LogLevel.UnmarshalText([]byte(text("log-level", file.LogLevel))); err != nil {
 		return options{}, fmt.Errorf("log-level: want debug, info, warn or error: %w", err)
