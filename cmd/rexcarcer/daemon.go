@@ -54,7 +54,7 @@ func runDaemon(ctx context.Context, o options) (err error) {
 	if err := openDataDir(o.DataDir); err != nil {
 		return err
 	}
-	drv, err := openDrivers(o, d.instance(), logger)
+	drv, err := openDrivers(o, d.instance(), d.reg, logger)
 	if err != nil {
 		return err
 	}

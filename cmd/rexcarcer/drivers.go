@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/rexcarcer/rexcarcer/hostagent"
 	"github.com/rexcarcer/rexcarcer/internal/run"
 	"github.com/rexcarcer/rexcarcer/jail"
@@ -33,7 +35,7 @@ func (d drivers) close() error {
 	return errors.Join(err, d.nets.Close(), d.store.Close())
 }
 
-func openDrivers(o options, instance string, log *slog.Logger) (drivers, error) {
+func openDrivers(o options, instance string, reg prometheus.Registerer, log *slog.Logger) (drivers, error) {
 	if o.Runtime == "sim" {
 		return drivers{jails: jail.NewSim(jail.SimConfig{}), nets: &netd.Sim{}, store: zfssync.NewSim()}, nil
 	}
@@ -48,7 +50,7 @@ func openDrivers(o options, instance string, log *slog.Logger) (drivers, error) 
 	if err != nil {
 		return drivers{}, err
 	}
-	nets, err := netd.New(netd.Options{Instance: instance, RunDir: filepath.Join(state, "net"), Runner: run.Real{}, Log: log})
+	nets, err := netd.New(netd.Options{Instance: instance, RunDir: filepath.Join(state, "net"), Runner: run.Real{}, Log: log, Metrics: reg})
 	if err != nil {
 		return drivers{}, err
 	}
