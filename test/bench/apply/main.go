@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/test/bench/live"
@@ -34,7 +35,7 @@ func main() {
 	n := flag.Int("jails", 100, "jails of the apply")
 	rounds := flag.Int("rounds", 3, "applies, each in a fresh daemon")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()

@@ -41,7 +41,7 @@ func (d *Daemon) Follow(ctx context.Context, since uint64) *Story {
 }
 
 func (s *Story) take(e api.Event) error {
-	name := strings.TrimPrefix(e.Object, "jail ") // kinds of other objects are not looked at
+	_, name, _ := strings.Cut(e.Object, " ") // "jail web-1", "cert web-1"
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.jails[name]

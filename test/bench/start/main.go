@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/test/bench/live"
@@ -51,7 +52,7 @@ func main() {
 	flag.BoolVar(&o.skip, "nopodman", false, "without podman")
 	flag.DurationVar(&o.timeout, "timeout", 5*time.Minute, "of all")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
