@@ -25,6 +25,7 @@ import (
 // host is one daemon with directories and ports of its own.
 type host struct {
 	dir, data, run string
+	program        string // empty: the one that all tests have
 	flags          []string
 	api, metrics   int
 
@@ -87,14 +88,18 @@ func freePort() (int, error) {
 
 func (h *host) logName() string { return filepath.Join(h.dir, "daemon.log") }
 
-// launch starts the daemon and waits until it answers.
-func (h *host) launch() error {
+// spawn starts the daemon and does not wait for it.
+func (h *host) spawn() error {
 	log, err := os.OpenFile(h.logName(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	h.cmd = exec.Command(rexcarcer, h.flags...)
+	program := h.program
+	if program == "" {
+		program = rexcarcer
+	}
+	h.cmd = exec.Command(program, h.flags...)
 	h.cmd.Stdout, h.cmd.Stderr = log, log
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := h.cmd.Start(); err != nil {
@@ -105,6 +110,14 @@ func (h *host) launch() error {
 		_ = cmd.Wait() // how it ended is in cmd.ProcessState
 		close(exited)
 	}(h.cmd, h.exited)
+	return nil
+}
+
+// launch starts the daemon and waits until it answers.
+func (h *host) launch() error {
+	if err := h.spawn(); err != nil {
+		return err
+	}
 	return pollErr(60*time.Second, func() error {
 		select {
 		case <-h.exited:
@@ -306,8 +319,11 @@ func decode[T any](t *testing.T, h *host, args ...string) T {
 }
 
 // pid is a jail's first process, as this machine sees it; 0 if there is none.
-func (h *host) pid(uuid string) int {
-	b, err := os.ReadFile(filepath.Join(h.run, instance(h.data), "jails", "rex-"+uuid, "pid"))
+func (h *host) pid(uuid string) int { return h.pidOf("rex-" + uuid) }
+
+// pidOf is pid for what the driver knows by this id.
+func (h *host) pidOf(id string) int {
+	b, err := os.ReadFile(filepath.Join(h.run, instance(h.data), "jails", id, "pid"))
 	if err != nil {
 		return 0
 	}

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -62,6 +64,43 @@ func TestKill9LeavesJailsRunningAndTheNextDaemonAdoptsThem(t *testing.T) {
 		t.Errorf("apply after adoption: %s", got)
 	}
 	deathsAreNoticedAfterwards(t, h, pids)
+	routersAreKeptAlive(t, h)
+	if err := h.signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"k-a", "k-b"} {
+		if err := syscall.Kill(pids[name], 0); err != nil {
+			t.Errorf("%s (pid %d) died with a daemon that was ended politely: %v", name, pids[name], err)
+		}
+	}
+}
+
+// routersAreKeptAlive kills the router, once under the daemon's eyes and once
+// while it is away.
+func routersAreKeptAlive(t *testing.T, h *host) {
+	t.Helper()
+	router := func() int { return h.pidOf("rex-router-" + decode[[]api.NetworkRow](t, h, "network", "ls")[0].ID) }
+	for _, away := range []bool{false, true} {
+		old := router()
+		if away {
+			h.kill(t)
+		}
+		if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
+			t.Fatalf("kill the router, pid %d: %v", old, err)
+		}
+		if away {
+			h.start(t)
+		}
+		poll(t, 20*time.Second, fmt.Sprintf("another router answers (daemon away: %t)", away), func() error {
+			if pid := router(); pid == 0 || pid == old {
+				return fmt.Errorf("router has pid %d, was %d", pid, old)
+			}
+			if r := h.ctl("exec", "k-a", "--", "nslookup", "-type=a", "k-b.kill.rex.internal"); r.code != 0 {
+				return errors.New(r.String())
+			}
+			return nil
+		})
+	}
 }
 
 // namesAnswerWithoutDaemon asks from inside a jail, by entering it as nsenter does.
@@ -176,12 +215,16 @@ func TestKill9AtAnyMomentOfAnApplyConverges(t *testing.T) {
 		done := make(chan struct{})
 		go func() { defer close(done); h.ctl("apply", path, "--yes", "--timeout", "5s") }() // it may or may not get through
 		moment := time.Duration(random.IntN(400)) * time.Millisecond
-		select {
-		case <-time.After(moment):
-		case <-t.Context().Done():
-		}
+		<-time.After(moment)
 		h.kill(t)
 		<-done
+		if round%2 == 0 { // and once more, in the middle of the adoption
+			if err := h.spawn(); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(time.Duration(random.IntN(900)) * time.Millisecond)
+			h.kill(t)
+		}
 		h.start(t)
 		h.apply(t, storm(round))
 		names := converged(t, h, round, moment)
@@ -213,6 +256,9 @@ func TestKill9AtAnyMomentOfAnApplyConverges(t *testing.T) {
 		}
 		return nil
 	})
+	if left := h.files(t); len(left) > 0 {
+		t.Errorf("files of jails that are gone: %q", left)
+	}
 	h.apply(t, storm(rounds))
 	poll(t, 30*time.Second, "as many things as before", func() error {
 		if got := counted(t, h.data, h.run); got != want {
@@ -260,6 +306,22 @@ func converged(t *testing.T, h *host, round int, moment time.Duration) (names []
 	return names
 }
 
+// files are what the daemon keeps of single jails: roots, keys, logs, state.
+func (h *host) files(t *testing.T) (out []string) {
+	t.Helper()
+	for _, pattern := range []string{
+		filepath.Join(h.data, "storage", "jails", "*"), filepath.Join(h.data, "storage", "staging", "*"), filepath.Join(h.data, "keys", "*"),
+		filepath.Join(h.dir, "log", "*-*-*-*.log*"), filepath.Join(h.run, instance(h.data), "jails", "rex-????????-*"),
+	} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, found...)
+	}
+	return out
+}
+
 // jailThings are processes, mounts, links and cgroups of jails; networks may
 // have some of their own for later.
 func jailThings(t *testing.T, h *host) (out []string) {
@@ -276,4 +338,45 @@ func jailThings(t *testing.T, h *host) (out []string) {
 		}
 	}
 	return out
+}
+
+func TestAnUpgradedDaemonAdoptsJailsAndReplacesRouters(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.program = filepath.Join(h.dir, "rexcarcer")
+	install := func() {
+		t.Helper()
+		b, err := os.ReadFile(rexcarcer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(h.program); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(h.program, b, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	install()
+	h.start(t)
+	h.apply(t, file("up", "10.172.3.0/24", box("up-1", "up", web, service("site", "500ms")), box("up-2", "up", forever)))
+	router := "rex-router-" + decode[[]api.NetworkRow](t, h, "network", "ls")[0].ID
+	pids, old := h.pids(t, "up"), h.pidOf(router)
+	if err := h.signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	install()
+	h.start(t)
+	poll(t, 20*time.Second, "the new router runs", func() error {
+		if pid := h.pidOf(router); pid == 0 || pid == old {
+			return fmt.Errorf("router has pid %d, was %d", pid, old)
+		}
+		if r := h.ctl("exec", "up-2", "--", "nslookup", "-type=a", "site.up.rex.internal"); r.code != 0 {
+			return errors.New(r.String())
+		}
+		return nil
+	})
+	if now := h.pids(t, "up"); !maps.Equal(now, pids) {
+		t.Errorf("jails have %v, had %v", now, pids)
+	}
 }
