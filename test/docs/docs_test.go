@@ -99,12 +99,16 @@ func runPage(t *testing.T, file string) {
 	}
 }
 
+// made is where programs has put them; TestMain removes it.
+var made string
+
 // programs builds rexcarcer and rexctl once.
 var programs = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "rexcarcer-docs-bin-")
 	if err != nil {
 		return "", err
 	}
+	made = dir
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=docs", "-o", dir+"/", "./cmd/rexcarcer", "./cmd/rexctl")
 	cmd.Dir = "../.."
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false -tags=hashicorpmetrics")
@@ -116,8 +120,8 @@ var programs = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir, err := programs(); dir != "" && err == nil {
-		_ = os.RemoveAll(dir)
+	if made != "" {
+		_ = os.RemoveAll(made)
 	}
 	os.Exit(code)
 }
