@@ -76,11 +76,7 @@ func (c *certs) loadKey() error {
 		return nil
 	}
 	path := c.a.keyPath(c.w.row.UUID)
-	key, err := pki.EnsureKey(path)
-	if err != nil {
-		return fmt.Errorf("key of jail %s: %w", c.w.row.Name, err)
-	}
-	keyPEM, err := os.ReadFile(path)
+	key, keyPEM, err := pki.EnsureJailKey(path)
 	if err != nil {
 		return fmt.Errorf("key of jail %s: %w", c.w.row.Name, err)
 	}

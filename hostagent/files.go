@@ -164,9 +164,29 @@ func environ(want Want) []string {
 // shellQuote makes one word of s for a POSIX shell.
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// putFile makes f so beneath root, by rename, following no link out of it.
-// A link in the file's place (resolv.conf often is one) is replaced.
+// putFile makes f so beneath root, following no link out of it. What is there
+// is replaced by rename; a link in its place (resolv.conf often is one) too.
+// What is not there is written in place, which is half the work: no process
+// of the jail runs yet, and a part that a killed agent left is replaced.
 func putFile(root *os.Root, f file) error {
+	w, err := root.OpenFile(f.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, f.mode)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := root.MkdirAll(path.Dir(f.name), 0o755); err != nil {
+			return fmt.Errorf("make /%s: %w", path.Dir(f.name), err)
+		}
+		w, err = root.OpenFile(f.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, f.mode)
+	}
+	if err != nil {
+		return replaceFile(root, f)
+	}
+	_, err = w.WriteString(f.text)
+	if err = errors.Join(err, w.Chmod(f.mode), w.Close()); err != nil {
+		return fmt.Errorf("write /%s: %w", f.name, err)
+	}
+	return nil
+}
+
+func replaceFile(root *os.Root, f file) error {
 	if info, err := root.Lstat(f.name); err == nil && info.Mode().IsRegular() && info.Mode().Perm() == f.mode {
 		if old, err := root.ReadFile(f.name); err == nil && bytes.Equal(old, []byte(f.text)) {
 			return nil

@@ -46,7 +46,7 @@ create table if not exists ranges (
 // which the store lists by itself.
 func openHostDB(dir string) (*hostDB, error) {
 	dsn := "file:" + url.PathEscape(filepath.Join(dir, "host.db")) +
-		"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)&_txlock=immediate"
+		"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=wal_autocheckpoint(4000)&_pragma=busy_timeout(5000)&_txlock=immediate"
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, fmt.Errorf("open host.db: %w", err)

@@ -17,7 +17,7 @@ type JailFiles struct {
 	UID, GID int    // who root of the jail is on this host: 0, or the base of its user namespace
 }
 
-// WriteJailFiles puts f beneath a jail's root: each file by an atomic rename,
+// WriteJailFiles puts f beneath a jail's root: what is there is replaced by an atomic rename,
 // the key before the certificate. Files that are right already are not
 // touched. Nothing is followed out of root, and a link or file in the place of
 // a directory is replaced by a directory: the jail's root user may have put it
@@ -96,6 +96,9 @@ func replaceFile(dir *os.Root, name string, data []byte, mode fs.FileMode, uid, 
 	if err := dir.RemoveAll(temp); err != nil { // of a predecessor that was killed
 		return err
 	}
+	if done, err := createFile(dir, name, data, mode, uid, gid); done || err != nil {
+		return err
+	}
 	// O_EXCL follows no link, so whatever appears here in between is refused.
 	file, err := dir.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -115,6 +118,27 @@ func replaceFile(dir *os.Root, name string, data []byte, mode fs.FileMode, uid, 
 		return errors.Join(err, dir.RemoveAll(temp))
 	}
 	return nil
+}
+
+// createFile writes dir/name in place if nothing is there, which is half the
+// work of a rename; a part that is left of it after a crash is replaced.
+func createFile(dir *os.Root, name string, data []byte, mode fs.FileMode, uid, gid int) (done bool, err error) {
+	file, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	info, err := file.Stat()
+	if err == nil && !ownedBy(info, uid, gid) {
+		err = file.Chown(uid, gid)
+	}
+	_, werr := file.Write(data)
+	if err = errors.Join(err, werr); err == nil && mode != 0o600 {
+		err = file.Chmod(mode)
+	}
+	return true, errors.Join(err, file.Close())
 }
 
 // upToDate tells whether dir/name is a plain file that needs no change.

@@ -85,6 +85,47 @@ func EnsureKey(path string) (crypto.Signer, error) {
 	return key, nil
 }
 
+// EnsureJailKey is EnsureKey for a key that can be replaced: it is not synced,
+// and one that a power cut has damaged is made anew, since its owner then asks
+// for another certificate. Sixteen jails that start at once would otherwise
+// wait a tenth of a second for the disk.
+func EnsureJailKey(path string) (key crypto.Signer, keyPEM []byte, err error) {
+	data, err := os.ReadFile(path)
+	if err == nil {
+		if key, err = ParseKey(data); err == nil {
+			key, err = loadKey(path, data) // its mode counts too
+			return key, data, err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("read key %s: %w", path, err)
+	}
+	fresh, err := NewKey()
+	if err != nil {
+		return nil, nil, err
+	}
+	if data, err = EncodeKey(fresh); err != nil {
+		return nil, nil, err
+	}
+	temp := path + ".new"
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), ignoreMissing(os.Remove(temp))); err != nil {
+		return nil, nil, fmt.Errorf("make key %s: %w", path, err)
+	}
+	if err := os.WriteFile(temp, data, 0o600); err != nil {
+		return nil, nil, fmt.Errorf("write key %s: %w", path, err)
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return nil, nil, fmt.Errorf("write key %s: %w", path, err)
+	}
+	return fresh, data, nil
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // loadKey parses a key file, refusing one that others may read.
 func loadKey(path string, data []byte) (crypto.Signer, error) {
 	info, err := os.Stat(path)
