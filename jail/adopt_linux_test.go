@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/internal/run"
+	"github.com/rexcarcer/rexcarcer/internal/testenv"
 )
 
 // TestMain lets this binary play the daemon that a test kills: it starts what DAEMON_SPEC says, prints the pid, and hangs.
@@ -253,5 +254,61 @@ func TestBrokenRecordIsShownAndCanBeStartedOver(t *testing.T) {
 	}
 	if st := f.start(); st.Phase != Running {
 		t.Errorf("got %+v", st)
+	}
+}
+
+func TestAProbeThatAKilledDaemonLeftIsReplaced(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	first := newDriver(t, state)
+	want, err := first.Probe(t.Context())
+	must(t, err)
+	root, err := probeRoot(state, IDMap{})
+	must(t, err)
+	// As the probe for user namespaces, which never ends by itself.
+	_, err = first.Start(t.Context(), Spec{ID: probeID, Name: probeID, UUID: "u", Seq: 1, Root: root, Argv: []string{"/pause"}})
+	must(t, err)
+	must(t, first.Close())
+
+	second := newDriver(t, state)
+	begun := time.Now()
+	got, err := second.Probe(t.Context())
+	must(t, err)
+	if got.Runtime != want.Runtime || got.UserNS != want.UserNS || time.Since(begun) > 10*time.Second {
+		t.Errorf("after %s it has chosen %+v, want %+v", time.Since(begun), got, want)
+	}
+	left, err := os.ReadDir(state)
+	must(t, err)
+	for _, e := range left {
+		if e.Name() != ".runtime" {
+			t.Errorf("left: %s", e.Name())
+		}
+	}
+}
+
+func TestExecUsesTheRuntimeThatStartedTheJail(t *testing.T) {
+	t.Parallel()
+	testenv.RequireRoot(t)
+	testenv.RequireTool(t, "crun")
+	testenv.RequireTool(t, "runc")
+	root, state := newRoot(t, IDMap{}), t.TempDir()
+	with := func(name string) *Linux {
+		l, err := NewLinux(LinuxConfig{StateDir: state, Instance: instanceOf(state), Runtime: name})
+		must(t, err)
+		t.Cleanup(func() { _ = l.Close() })
+		return l
+	}
+	for _, pair := range [][2]string{{"runc", "crun"}, {"crun", "runc"}} {
+		first := with(pair[0])
+		_, err := first.Start(t.Context(), Spec{ID: "rex-1", Name: "web-1", UUID: "u", Seq: 1, Root: root, Argv: []string{"sleep", "1000"}})
+		must(t, err)
+		must(t, first.Close())
+		second := with(pair[1])
+		code, err := second.Exec(t.Context(), "rex-1", Exec{Argv: []string{"sh", "-c", "exit 7"}})
+		if err != nil || code != 7 {
+			t.Errorf("started by %s, exec by a daemon that has chosen %s: code %d, %v", pair[0], pair[1], code, err)
+		}
+		must(t, second.Remove(t.Context(), "rex-1"))
+		must(t, second.Close())
 	}
 }

@@ -34,11 +34,25 @@ func (l *Linux) Exec(ctx context.Context, id string, x Exec) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("exec in jail %s: %w", id, err)
 	}
+	if t, err := l.get(id); err == nil {
+		rt = l.startedBy(t, rt)
+	}
 	code, err := l.execWith(ctx, rt, id, x)
 	if err != nil {
 		return code, fmt.Errorf("exec in jail %s: %w", id, err)
 	}
 	return code, nil
+}
+
+// startedBy is the runtime that started t, which an earlier daemon may have chosen when another one was installed: a
+// runtime knows its own containers only.
+func (l *Linux) startedBy(t *tracked, chosen *runtime) *runtime {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.rec == nil || t.rec.Runtime == "" || t.rec.Runtime == chosen.path || !exists(t.rec.Runtime) {
+		return chosen
+	}
+	return l.runtimeAt(t.rec.Runtime)
 }
 
 func (l *Linux) execWith(ctx context.Context, rt *runtime, id string, x Exec) (int, error) {

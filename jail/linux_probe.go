@@ -87,14 +87,19 @@ func (l *Linux) candidates() []*runtime {
 		if err != nil {
 			continue
 		}
-		r := &runtime{path: p, kind: runtimeKind(p)}
-		out = append(out, r)
-		if hide := l.cg.unifiedMount(); r.kind == "crun" && hide != "" {
-			// It is known to refuse this layout; its word is not needed, and costs a start.
-			r.hide = []string{hide}
-		}
+		out = append(out, l.runtimeAt(p))
 	}
 	return out
+}
+
+// runtimeAt is the runtime of this path, with what it must not see here.
+func (l *Linux) runtimeAt(path string) *runtime {
+	r := &runtime{path: path, kind: runtimeKind(path)}
+	if hide := l.cg.unifiedMount(); r.kind == "crun" && hide != "" {
+		// It is known to refuse this layout; its word is not needed, and costs a start.
+		r.hide = []string{hide}
+	}
+	return r
 }
 
 func describe(r *runtime) string {
@@ -141,6 +146,9 @@ const probeID = "probe"
 
 // withProbe starts s on a root of our own making, and removes all of it after try.
 func (l *Linux) withProbe(ctx context.Context, rt *runtime, s Spec, try func(context.Context) error) error {
+	if err := l.dropProbes(ctx); err != nil {
+		return err
+	}
 	root, err := probeRoot(l.cfg.StateDir, s.IDMap)
 	if err != nil {
 		return err
@@ -158,6 +166,19 @@ func (l *Linux) withProbe(ctx context.Context, rt *runtime, s Spec, try func(con
 		return err
 	}
 	return try(ctx)
+}
+
+// dropProbes removes what a killed predecessor left of its own probe. Adopting it would tell nothing about rt, and waiting
+// for it would be waiting for ever: half of the probes never end by themselves.
+func (l *Linux) dropProbes(ctx context.Context) error {
+	if err := l.Remove(ctx, probeID); err != nil {
+		return fmt.Errorf("remove the probe of an earlier daemon: %w", err)
+	}
+	roots, err := filepath.Glob(filepath.Join(l.cfg.StateDir, ".probe-*"))
+	for _, r := range roots {
+		err = errors.Join(err, os.RemoveAll(r))
+	}
+	return err
 }
 
 // probeRoot makes a root file system that holds nothing but /probe.

@@ -47,7 +47,7 @@ func (l *Linux) startWith(ctx context.Context, rt *runtime, s Spec) (Status, err
 	if err := l.prepare(s); err != nil {
 		return Status{}, errors.Join(err, l.scrub(ctx, s.ID))
 	}
-	rec := &record{Spec: s, Boot: l.boot, StartedAt: time.Now()}
+	rec := &record{Spec: s, Boot: l.boot, Runtime: rt.path, StartedAt: time.Now()}
 	if err := rec.save(l.dir(s.ID)); err != nil {
 		return Status{}, errors.Join(err, l.scrub(ctx, s.ID))
 	}

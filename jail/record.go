@@ -19,6 +19,7 @@ import (
 type record struct {
 	Spec      Spec
 	Boot      string
+	Runtime   string // path of the OCI runtime that started it, and that knows it
 	PID       int    // 0: the runtime had not answered
 	Ticks     uint64 // start time of PID, see startTicks: a pid that was used again differs
 	StartedAt time.Time
