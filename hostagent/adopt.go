@@ -67,7 +67,7 @@ func (a *Agent) adopt(ctx context.Context) error {
 		keepBuilds[jailID(r.UUID)] = true
 	}
 	for _, st := range found {
-		if keepBuilds[st.ID] || strings.HasPrefix(st.ID, "rex-router-") {
+		if keepBuilds[st.ID] || strings.HasPrefix(st.ID, routerPrefix) {
 			continue
 		}
 		a.c.Log.Info("removing a jail that nobody knows", "id", st.ID, "name", st.Name)

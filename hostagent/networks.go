@@ -20,6 +20,7 @@ type networks struct {
 	a       *Agent
 	last    netd.Config        // what Set was last called with; owned by run
 	routers map[string]*router // owned by run
+	swept   bool               // routers of networks that are gone were looked for; owned by run
 	wakeup  chan struct{}
 	build   slots
 
@@ -138,7 +139,7 @@ func (n *networks) pass(ctx context.Context, want netd.Config) error {
 	n.dropRouters(want)
 	n.publish(want, failed)
 	n.last = want
-	all := err
+	all := errors.Join(err, n.sweepRouters(ctx, want))
 	for _, net := range want.Networks {
 		all = errors.Join(all, failed[net.Name])
 	}

@@ -32,7 +32,9 @@ type router struct {
 	done    sync.WaitGroup
 }
 
-func routerID(netID string) string { return "rex-router-" + netID }
+const routerPrefix = "rex-router-"
+
+func routerID(netID string) string { return routerPrefix + netID }
 
 // SocketPath is where a network's slice of State is served, for its router
 // and for those jails that may ask.
@@ -108,6 +110,30 @@ func (n *networks) dropRouters(want netd.Config) {
 		}
 		cancel()
 	}
+}
+
+// sweepRouters removes, once, the routers that a killed agent has left of
+// networks which are gone.
+func (n *networks) sweepRouters(ctx context.Context, want netd.Config) error {
+	if n.swept {
+		return nil
+	}
+	wanted := map[string]bool{}
+	for _, net := range want.Networks {
+		wanted[routerID(net.ID)] = true
+	}
+	list, err := n.a.c.Jails.List(ctx)
+	for _, st := range list {
+		if strings.HasPrefix(st.ID, routerPrefix) && !wanted[st.ID] {
+			n.a.c.Log.Info("removing the router of a network that is gone", "id", st.ID, "name", st.Name)
+			err = errors.Join(err, n.a.c.Jails.Remove(ctx, st.ID))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("sweep routers: %w", err)
+	}
+	n.swept = true
+	return nil
 }
 
 // keepRouter starts a router again that has died.

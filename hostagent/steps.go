@@ -249,7 +249,7 @@ func (w *worker) release(ctx context.Context) error {
 	return nil
 }
 
-// destroy removes the jail's root and keys. Volumes stay.
+// destroy removes the jail's root. Volumes stay.
 func (w *worker) destroy(ctx context.Context) error {
 	if err := w.save(ctx, string(StepDestroy), nil); err != nil {
 		return err
@@ -257,13 +257,16 @@ func (w *worker) destroy(ctx context.Context) error {
 	if err := w.a.c.Store.Destroy(ctx, w.row.UUID); err != nil {
 		return fmt.Errorf("destroy root of jail %s: %w", w.row.Name, err)
 	}
-	gone := WantOf(w.a.c.Cluster.State(), w.a.c.Host, w.row.Name, w.row.UUID).Jail == nil
-	if gone {
-		if err := removeFiles(w.a.keyPath(w.row.UUID), w.a.logPath(w.row.UUID), w.a.logPath(w.row.UUID)+".1"); err != nil {
-			return err
-		}
-	}
 	return w.save(ctx, "", func(r *row) { r.Image = "" })
+}
+
+// forget drops the row, and before it what outlives the root: the key and the
+// log. It comes last, so a kill before it is made good at the next start.
+func (w *worker) forget(ctx context.Context) error {
+	if err := removeFiles(w.a.keyPath(w.row.UUID), w.a.logPath(w.row.UUID), w.a.logPath(w.row.UUID)+".1"); err != nil {
+		return fmt.Errorf("forget jail %s: %w", w.row.Name, err)
+	}
+	return w.a.db.remove(ctx, w.row.UUID)
 }
 
 func (a *Agent) logPath(uuid string) string { return filepath.Join(a.c.LogDir, uuid+".log") }

@@ -122,7 +122,7 @@ func (w *worker) pass(ctx context.Context) (Step, error) {
 	case StepDestroy:
 		err = w.destroy(ctx)
 	case StepForget:
-		err = w.a.db.remove(ctx, w.row.UUID)
+		err = w.forget(ctx)
 	}
 	return step, err
 }
