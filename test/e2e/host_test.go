@@ -141,7 +141,7 @@ func (h *host) start(t *testing.T) {
 // kill ends the daemon as a power cut would, from its own point of view.
 func (h *host) kill(t *testing.T) {
 	t.Helper()
-	if err := h.cmd.Process.Kill(); err != nil {
+	if err := h.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Fatal(err)
 	}
 	<-h.exited
@@ -157,7 +157,7 @@ func (h *host) signal(sig syscall.Signal) error {
 		return nil
 	default:
 	}
-	if err := h.cmd.Process.Signal(sig); err != nil {
+	if err := h.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	select {
