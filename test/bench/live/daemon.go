@@ -22,6 +22,7 @@ type Daemon struct {
 	Client *api.Client
 	Base   string // directory of the busybox root
 	dir    string
+	run    string
 	cmd    *exec.Cmd
 	output bytes.Buffer
 }
@@ -37,8 +38,11 @@ func Start(ctx context.Context, binary, parent string, flags ...string) (*Daemon
 	if err := errors.Join(os.Chmod(dir, 0o711), MakeBase(d.Base)); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	socket := filepath.Join(dir, "run", "rexcarcer.sock")
-	d.cmd = exec.Command(binary, append([]string{"-dev", "-data-dir", filepath.Join(dir, "data"), "-run-dir", filepath.Join(dir, "run"),
+	if d.run, err = RunDir(dir); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	socket := filepath.Join(d.run, "rexcarcer.sock")
+	d.cmd = exec.Command(binary, append([]string{"-dev", "-data-dir", filepath.Join(dir, "data"), "-run-dir", d.run,
 		"-api-port", "0", "-metrics-port", "0", "-dns-port", "0", "-log-level", "warn"}, flags...)...)
 	d.cmd.Stdout, d.cmd.Stderr = &d.output, &d.output
 	d.cmd.SysProcAttr = ownSession()
@@ -65,9 +69,24 @@ func (d *Daemon) Stop() error {
 		err = fmt.Errorf("rexcarcer: %w", werr)
 	}
 	if err != nil {
-		return fmt.Errorf("%w\n%s\n%s is left as it is", err, d.output.Bytes(), d.dir)
+		return fmt.Errorf("%w\n%s\n%s and %s are left as they are", err, d.output.Bytes(), d.dir, d.run)
 	}
-	return os.RemoveAll(d.dir)
+	return errors.Join(os.RemoveAll(d.run), os.RemoveAll(d.dir))
+}
+
+// RunDir makes a directory for state that a reboot may lose: in memory, as
+// /run is on most hosts, though not in every container; else below dir.
+func RunDir(dir string) (string, error) {
+	const memory = "/dev/shm"
+	parent := memory
+	if info, err := os.Stat(memory); err != nil || !info.IsDir() {
+		parent = dir
+	}
+	run, err := os.MkdirTemp(parent, "bench-run-")
+	if err != nil {
+		return "", err
+	}
+	return run, os.Chmod(run, 0o711)
 }
 
 // PID of the daemon.

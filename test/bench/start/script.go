@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rexcarcer/rexcarcer/test/bench/live"
 	"github.com/rexcarcer/rexcarcer/test/bench/report"
 )
 
@@ -28,6 +29,7 @@ var upScript []byte
 // to work where it sees one.
 type script struct {
 	dir, base, runtime string
+	run                string // the runtime's state, where ours has it too
 	n                  int
 	jobs               chan func() // run on the thread that is in the namespace
 	done               chan struct{}
@@ -43,7 +45,11 @@ func newScript(parent, base, ociRuntime string) (*script, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &script{dir: dir, base: base, runtime: ociRuntime, jobs: make(chan func()), done: make(chan struct{})}
+	state, err := live.RunDir(dir)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	s := &script{dir: dir, run: state, base: base, runtime: ociRuntime, jobs: make(chan func()), done: make(chan struct{})}
 	ready := make(chan error, 1)
 	go s.thread(ready)
 	if err = <-ready; err == nil {
@@ -136,7 +142,7 @@ func (s *script) prepare() error {
 func (s *script) up(more ...string) (id string, wait func() error) {
 	s.n++
 	id = fmt.Sprintf("rcb%d", s.n)
-	argv := []string{"sh", filepath.Join(s.dir, "up.sh"), s.dir, s.base, scriptBridge, scriptGateway, id, fmt.Sprintf("10.80.%d.%d", 1+s.n/200, 2+s.n%200), s.runtime}
+	argv := []string{"sh", filepath.Join(s.dir, "up.sh"), s.dir, s.base, scriptBridge, scriptGateway, id, fmt.Sprintf("10.80.%d.%d", 1+s.n/200, 2+s.n%200), s.runtime, s.run}
 	return id, s.start(append(argv, more...)...)
 }
 
@@ -161,7 +167,7 @@ func (s *script) oneByOne(ctx context.Context, n int) (float64, error) {
 
 func (s *script) down(id string) error {
 	c := filepath.Join(s.dir, id)
-	return s.start("sh", "-c", fmt.Sprintf("%s --root %s/state delete --force %s; ip link delete v%s; ip netns delete %s; umount %s/rootfs && rm -rf %s", s.runtime, s.dir, id, id, id, c, c))()
+	return s.start("sh", "-c", fmt.Sprintf("%s --root %s delete --force %s; ip link delete v%s; ip netns delete %s; umount %s/rootfs && rm -rf %s", s.runtime, s.run, id, id, id, c, c))()
 }
 
 func (s *script) bursts(ctx context.Context, times int) (float64, error) {
@@ -190,5 +196,5 @@ func (s *script) close() error {
 	err := s.start("ip", "link", "delete", scriptBridge)()
 	close(s.jobs)
 	<-s.done
-	return errors.Join(err, os.RemoveAll(s.dir))
+	return errors.Join(err, os.RemoveAll(s.run), os.RemoveAll(s.dir))
 }
