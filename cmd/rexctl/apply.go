@@ -151,7 +151,11 @@ func conflict(c *cli.Context, client *api.Client, p *planned, err error) error {
 	e := envOf(c)
 	if p.refresh(c.Context, client) == nil {
 		e.note("The cluster has changed since the plan was made. Now it would be:")
-		_ = p.print(e, e.stderr)
+		show := p.print
+		if p.destroy { // its last line says how to apply
+			show = p.printApplied
+		}
+		_ = show(e, e.stderr)
 	}
 	return &exit{exitConflict, err}
 }
