@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -42,7 +43,7 @@ func TestDemo(t *testing.T) {
 	before := forwarding(t)
 	t.Cleanup(func() {
 		if t.Failed() {
-			command(t.Context(), "", d.env, "../../scripts/demo", "down")
+			command(context.Background(), "", d.env, "../../scripts/demo", "down") // the test's own context has ended
 			t.Logf("end of the daemon's log:\n%s", tail(h.logName(), 60))
 		}
 	})
