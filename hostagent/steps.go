@@ -93,6 +93,9 @@ func (w *worker) ids(ctx context.Context) (zfssync.IDMap, error) {
 	if !w.a.idmap {
 		return zfssync.IDMap{}, nil
 	}
+	if w.row.IDs != 0 { // its range is its own as long as its row
+		return zfssync.IDMap{HostBase: w.row.IDs, Size: idsPerJail}, nil
+	}
 	first, err := w.a.db.idRange(ctx, w.row.UUID)
 	return zfssync.IDMap{HostBase: first, Size: idsPerJail}, err
 }

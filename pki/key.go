@@ -92,7 +92,7 @@ func EnsureKey(path string) (crypto.Signer, error) {
 func EnsureJailKey(path string) (key crypto.Signer, keyPEM []byte, err error) {
 	data, err := os.ReadFile(path)
 	if err == nil {
-		if key, err = ParseKey(data); err == nil {
+		if _, damaged := ParseKey(data); damaged == nil {
 			key, err = loadKey(path, data) // its mode counts too
 			return key, data, err
 		}
