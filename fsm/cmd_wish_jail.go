@@ -224,6 +224,7 @@ func changedFields(a, b *spec.Jail) []string {
 		{"env", slices.Equal(a.Env, b.Env)},
 		{"user", a.User == b.User},
 		{"workdir", a.WorkDir == b.WorkDir},
+		{"ephemeral", a.Ephemeral == b.Ephemeral},
 		{"services", sameJSON(a.Services, b.Services)},
 		{"volumes", slices.Equal(a.Volumes, b.Volumes)},
 		{"limits", a.Limits == b.Limits},

@@ -55,6 +55,7 @@ type hashed struct {
 	Env       []spec.EnvVar `json:"env,omitempty"`
 	User      string        `json:"user,omitempty"`
 	WorkDir   string        `json:"workdir,omitempty"`
+	Ephemeral bool          `json:"ephemeral,omitempty"`
 	Addrs     []Addr        `json:"addrs,omitempty"`
 	Volumes   []spec.Volume `json:"volumes,omitempty"`
 	OpenFiles int64         `json:"open_files,omitempty"`
@@ -73,7 +74,7 @@ type hashed struct {
 func jailHash(j *Jail, im *Image, domain string) string {
 	s := &j.Spec
 	h := hashed{
-		Key: s.ImageKey, Hostname: s.Hostname, Command: s.Command, Env: s.Env, User: s.User, WorkDir: s.WorkDir,
+		Key: s.ImageKey, Hostname: s.Hostname, Command: s.Command, Env: s.Env, User: s.User, WorkDir: s.WorkDir, Ephemeral: s.Ephemeral,
 		Addrs: j.Addrs, Volumes: s.Volumes, OpenFiles: s.Limits.OpenFiles,
 		Runtime: s.Runtime, OS: s.OS, Arch: s.Arch, Domain: domain,
 	}

@@ -25,7 +25,7 @@ type row struct {
 	Seq   uint64
 	Stage Stage
 	Step  string // being done right now; "" when the agent is at rest
-	Image string // Key of the root; "" is no root
+	Image string // what the root was made for, see rootOf; "" is no root
 	NetNS string
 	IDs   uint32 // first host id of its user namespace; 0 is none
 	Nets  string // networks it is attached to, comma separated

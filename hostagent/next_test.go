@@ -20,6 +20,8 @@ func wantRun(seq uint64, phase fsm.Phase, stop bool) Want {
 func TestNextNamesTheOneStepThatIsNeeded(t *testing.T) {
 	t.Parallel()
 	idle := Want{Jail: &fsm.Jail{Spec: spec.Jail{Name: "web"}, Want: fsm.WantRunning}}
+	ephemeral := wantRun(2, fsm.Placed, false)
+	ephemeral.Jail.Spec.Ephemeral = true
 	for _, c := range []struct {
 		name string
 		want Want
@@ -37,6 +39,7 @@ func TestNextNamesTheOneStepThatIsNeeded(t *testing.T) {
 		{"an older Run's process is stopped first", wantRun(2, fsm.Placed, false), Have{Seq: 1, Stage: StageRunning, Alive: true, Root: key}, StepStop},
 		{"an older Run's rest is cleaned first", wantRun(2, fsm.Placed, false), Have{Seq: 1, Stage: StageEnded, Root: key}, StepClean},
 		{"a root of another image is replaced", wantRun(2, fsm.Placed, false), Have{Root: "sha256:0"}, StepDestroy},
+		{"a root that was not ephemeral is replaced by one that is", ephemeral, Have{Root: key}, StepDestroy},
 		{"between Runs the root stays", idle, Have{Root: key}, StepNone},
 		{"a process that nobody wants is stopped", Want{}, Have{Seq: 1, Stage: StageRunning, Alive: true, Root: key}, StepStop},
 		{"the root of a jail that is gone goes", Want{}, Have{Root: key}, StepDestroy},
@@ -88,7 +91,7 @@ func settleModel(t *testing.T, w Want, h Have) (Have, Want) {
 		case StepNone, StepForget:
 			return h, w
 		case StepStart:
-			h = Have{Seq: w.Run.Seq, Stage: StageRunning, Alive: true, Root: w.Run.Image, Spec: w.Jail.SpecIndex}
+			h = Have{Seq: w.Run.Seq, Stage: StageRunning, Alive: true, Root: rootOf(w), Spec: w.Jail.SpecIndex}
 		case StepUpdate:
 			h.Spec = w.Jail.SpecIndex
 		case StepStop:

@@ -27,7 +27,7 @@ func (w *worker) start(ctx context.Context, want Want) error {
 		return err
 	}
 	err = w.save(ctx, string(StepStart), func(r *row) {
-		r.Seq, r.Stage, r.Image, r.IDs, r.Wish = run.Seq, StageMaking, run.Image, ids.HostBase, want.Jail.Wish
+		r.Seq, r.Stage, r.Image, r.IDs, r.Wish = run.Seq, StageMaking, rootOf(want), ids.HostBase, want.Jail.Wish
 		r.Nets = strings.Join(networksOf(want.Jail), ",")
 	})
 	if err != nil {

@@ -31,6 +31,14 @@ func WantOf(s *fsm.State, host fsm.HostID, name fsm.JailName, uuid string) Want 
 	return w
 }
 
+// rootOf names the root that the Run needs: a change of it makes a new root.
+func rootOf(w Want) string {
+	if w.Jail.Spec.Ephemeral {
+		return w.Run.Image + " ephemeral"
+	}
+	return w.Run.Image
+}
+
 // Stage is how far a Run has come on this host. It only grows within a Run.
 type Stage int
 
@@ -48,7 +56,7 @@ type Have struct {
 	Seq   uint64 // Run that Stage speaks of; 0: none
 	Stage Stage
 	Alive bool   // the first process runs, by the driver's word
-	Root  string // Key of the image that the jail's root was cloned from; "" is no root
+	Root  string // rootOf what the jail's root was made for; "" is no root
 	Spec  uint64 // Jail.SpecIndex whose limits are in force; 0: unknown
 }
 
@@ -93,7 +101,7 @@ func Next(w Want, have Have) Step {
 		if w.Run.Phase >= fsm.Running {
 			return StepLost
 		}
-		if have.Root != "" && have.Root != w.Run.Image {
+		if have.Root != "" && have.Root != rootOf(w) {
 			return StepDestroy
 		}
 		return StepStart

@@ -75,6 +75,7 @@ func (d *decoder) replica(b *hclsyntax.Block, j *Jail) {
 	j.Command = k.list("command", false, `command = ["sh", "-c", "..."]: a program and its arguments, no shell`)
 	j.Env = k.environment("env")
 	j.User, j.WorkDir = k.text("user", ""), k.text("workdir", "")
+	j.Ephemeral = k.flag("ephemeral")
 	j.Stop = k.duration("stop_timeout", DefaultStopTimeout)
 	j.Runtime, j.OS, j.Arch = k.text("runtime", ""), k.text("os", ""), k.text("arch", "")
 	d.services(k, j)

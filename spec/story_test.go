@@ -214,6 +214,9 @@ func jailInShort(j *Jail) string {
 	if p := fmt.Sprintf("%+v", j.Place); p != fmt.Sprintf("%+v", Placement{}) {
 		line("placement %s", p)
 	}
+	if j.Ephemeral {
+		line("ephemeral")
+	}
 	if j.User+j.WorkDir+j.Runtime+j.OS+j.Arch != "" || j.Stop != DefaultStopTimeout {
 		line("user=%s workdir=%s runtime=%s os=%s arch=%s stop=%v", j.User, j.WorkDir, j.Runtime, j.OS, j.Arch, j.Stop)
 	}
