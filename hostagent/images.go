@@ -57,30 +57,34 @@ func (a *Agent) imageKey(name string) (string, bool) {
 // (RFC 3927), so it overlaps nothing that a cluster may declare.
 const buildNetwork = "rexcarcer-build"
 
-var buildSubnet = netip.MustParsePrefix("169.254.191.0/24")
+// buildSubnets is how many link-local /24 there are to choose from: below
+// those of clouds' metadata (169.254.169.0) and of the routers' uplinks.
+const buildSubnets = 160
 
-func buildNet() netd.Network {
-	sum := sha256.Sum256([]byte(buildNetwork))
-	return netd.Network{Name: buildNetwork, ID: hex.EncodeToString(sum[:4]), Subnet: buildSubnet, NAT: true}
+func buildSubnet(n int) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{169, 254, byte(1 + n%buildSubnets), 0}), 24)
+}
+
+// buildNet is named by the data directory, and its subnet begins there:
+// several daemons can build on one machine.
+func buildNet(dir string, subnet netip.Prefix) netd.Network {
+	sum := sha256.Sum256([]byte(buildNetwork + dir))
+	return netd.Network{Name: buildNetwork, ID: hex.EncodeToString(sum[:4]), Subnet: subnet, NAT: true}
 }
 
 // attachBuild gives one RUN step a namespace on the build network.
 func (a *Agent) attachBuild(ctx context.Context, id string) (build.Network, error) {
-	slot, err := a.networks.build.take()
+	sum := sha256.Sum256([]byte("build/" + a.c.Dir + id))
+	short := hex.EncodeToString(sum[:4])
+	slot, err := a.buildSlot(ctx)
 	if err != nil {
 		return build.Network{}, err
 	}
-	poke(a.networks.wakeup)
-	sum := sha256.Sum256([]byte("build/" + id))
-	short := hex.EncodeToString(sum[:4])
 	done := func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
 		defer a.networks.build.give(slot)
 		return a.c.Nets.Detach(ctx, short)
-	}
-	if err := a.networks.await(ctx, []string{buildNetwork}); err != nil {
-		return build.Network{}, errors.Join(err, done())
 	}
 	path, err := a.c.Nets.Attach(ctx, netd.NSConfig{ID: short, Name: "build " + id, Ports: []netd.Port{{Network: buildNetwork, Addr: slot}}})
 	if err != nil {
@@ -93,22 +97,56 @@ func (a *Agent) attachBuild(ctx context.Context, id string) (build.Network, erro
 	return build.Network{NetNS: path, ResolvConf: conf.String(), Close: done}, nil
 }
 
+// buildSlot reserves an address on the build network, once it is made. Where
+// the host uses its subnet for something else another one is taken.
+func (a *Agent) buildSlot(ctx context.Context) (netip.Addr, error) {
+	for try := 1; ; try++ {
+		slot, err := a.networks.build.take()
+		if err != nil {
+			return netip.Addr{}, err
+		}
+		poke(a.networks.wakeup)
+		err = a.networks.await(ctx, []string{buildNetwork})
+		if err == nil {
+			return slot, nil
+		}
+		a.networks.build.give(slot)
+		if overlap := (*netd.OverlapError)(nil); !errors.As(err, &overlap) || try == buildSubnets {
+			return netip.Addr{}, err
+		}
+		a.networks.moveBuild(slot)
+	}
+}
+
+// moveBuild takes the next subnet, unless another build did so already.
+func (n *networks) moveBuild(from netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.build.move(from) {
+		delete(n.ready, buildNetwork)
+	}
+}
+
 // slots are the addresses of the build network.
 type slots struct {
-	mu   sync.Mutex
-	used map[netip.Addr]bool // guarded by mu
-	ever bool                // guarded by mu; the network is made at the first build
+	mu     sync.Mutex
+	number int                 // guarded by mu; of the subnet
+	used   map[netip.Addr]bool // guarded by mu
+	ever   bool                // guarded by mu; the network is made at the first build
+}
+
+func newSlots(dir string) *slots {
+	sum := sha256.Sum256([]byte(dir))
+	return &slots{number: int(sum[0]), used: map[netip.Addr]bool{}}
 }
 
 func (s *slots) take() (netip.Addr, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ever = true
-	if s.used == nil {
-		s.used = map[netip.Addr]bool{}
-	}
 	// The first address is the gateway's, the second the host's.
-	for a := buildSubnet.Addr().Next().Next().Next(); buildSubnet.Contains(a.Next()); a = a.Next() {
+	subnet := buildSubnet(s.number)
+	for a := subnet.Addr().Next().Next().Next(); subnet.Contains(a.Next()); a = a.Next() {
 		if !s.used[a] {
 			s.used[a] = true
 			return a, nil
@@ -123,8 +161,20 @@ func (s *slots) give(a netip.Addr) {
 	delete(s.used, a)
 }
 
-func (s *slots) wanted() bool {
+// move goes on to the next subnet if from is of the present one.
+func (s *slots) move(from netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ever
+	if !buildSubnet(s.number).Contains(from) {
+		return false
+	}
+	s.number++
+	return true
+}
+
+// wanted is the subnet to make, once there has been a build.
+func (s *slots) wanted() (netip.Prefix, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return buildSubnet(s.number), s.ever
 }

@@ -22,7 +22,7 @@ type networks struct {
 	routers map[string]*router // owned by run
 	swept   bool               // routers of networks that are gone were looked for; owned by run
 	wakeup  chan struct{}
-	build   slots
+	build   *slots
 
 	mu      sync.Mutex
 	ready   map[string]error // guarded by mu; by network: nil when it is made
@@ -30,7 +30,7 @@ type networks struct {
 }
 
 func newNetworks(a *Agent) *networks {
-	return &networks{a: a, wakeup: make(chan struct{}, 1), routers: map[string]*router{}, ready: map[string]error{}, changed: make(chan struct{})}
+	return &networks{a: a, wakeup: make(chan struct{}, 1), build: newSlots(a.c.Dir), routers: map[string]*router{}, ready: map[string]error{}, changed: make(chan struct{})}
 }
 
 // NetworksOf is the pure part: what s wants of this host's networks. Every
@@ -115,8 +115,8 @@ func (n *networks) run(ctx context.Context) {
 
 func (n *networks) want() netd.Config {
 	c := NetworksOf(n.a.c.Cluster.State())
-	if n.build.wanted() {
-		c.Networks = append(c.Networks, buildNet())
+	if subnet, ever := n.build.wanted(); ever {
+		c.Networks = append(c.Networks, buildNet(n.a.c.Dir, subnet))
 	}
 	return c
 }

@@ -9,7 +9,7 @@ import (
 
 func TestANetworkThatIsAboutToGoIsNotReady(t *testing.T) {
 	t.Parallel()
-	n := newNetworks(nil)
+	n := newNetworks(&Agent{})
 	both := netd.Config{Networks: []netd.Network{{Name: "front"}, {Name: "back"}}}
 	n.publish(both, map[string]error{})
 	n.retire(netd.Config{Networks: both.Networks[:1]})
