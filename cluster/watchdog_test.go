@@ -54,7 +54,8 @@ func loopDisk(t *testing.T) string {
 	tool(t, "mkfs.ext4", "-q", "-F", image)
 	tool(t, "mkdir", at)
 	tool(t, "mount", "-o", "loop", image, at)
-	t.Cleanup(func() { tool(t, "umount", at) })
+	// Lazily: the write that hung, which nobody waits for, may still hold a file open.
+	t.Cleanup(func() { tool(t, "umount", "--lazy", at) })
 	return at
 }
 
