@@ -12,9 +12,9 @@ TOOLS       := $(CURDIR)/.tools
 PKGS        := ./...
 
 # Debian packages: what the daemon needs on a host, then what tests and benches talk to.
-HOST_DEBS   := runc nftables debootstrap iproute2 ca-certificates
-TEST_DEBS   := busybox-static dnsutils prometheus openssl jq postgresql-client
-BENCH_DEBS  := crun dnsperf etcd-server etcd-client podman
+HOST_DEBS   := runc crun nftables debootstrap debian-archive-keyring iproute2 ca-certificates procps gpgv
+TEST_DEBS   := busybox-static dnsutils prometheus openssl jq postgresql-client curl e2fsprogs util-linux
+BENCH_DEBS  := dnsperf etcd-server etcd-client podman
 
 .PHONY: help
 help: ## list the targets
