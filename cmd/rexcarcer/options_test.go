@@ -11,6 +11,7 @@ import (
 )
 
 // parse runs the daemon's command line up to the point where it would start.
+// Its tests run one after the other: the library writes to its package variables.
 func parse(t *testing.T, args ...string) (options, error) {
 	t.Helper()
 	var o options
@@ -40,7 +41,6 @@ func TestFlagsWinOverVariablesAndThoseOverFiles(t *testing.T) {
 }
 
 func TestAMistakeInAConfigFileNamesItsPlace(t *testing.T) {
-	t.Parallel()
 	file := filepath.Join(t.TempDir(), "rexcarcer.hcl")
 	if err := os.WriteFile(file, []byte("name = \"x\"\nnmae = \"y\"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -52,7 +52,6 @@ func TestAMistakeInAConfigFileNamesItsPlace(t *testing.T) {
 }
 
 func TestBadValuesAreUsageErrors(t *testing.T) {
-	t.Parallel()
 	for _, args := range [][]string{{"-resolver", "example"}, {"-log-level", "loud"}, {"-no-such-flag"}, {"-config", "/no/such/file.hcl"}} {
 		_, err := parse(t, args...)
 		if usage := (usageError{}); err == nil || (!errors.As(err, &usage) && args[0] == "-no-such-flag") {

@@ -79,6 +79,7 @@ jail "elixir-cluster" {
     check {
       type     = "tcp"
       interval = "2s"
+      grace    = "30s"
     }
   }
 
