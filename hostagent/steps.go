@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -14,6 +15,9 @@ import (
 	"github.com/rexcarcer/rexcarcer/netd"
 	"github.com/rexcarcer/rexcarcer/zfssync"
 )
+
+// slowStart is after how long the cluster hears that a Run is being prepared.
+const slowStart = 250 * time.Millisecond
 
 // start makes the Run real: root, network, certificate, files, first process.
 // What fails is reported as the end of this Run; the scheduler decides when
@@ -33,7 +37,12 @@ func (w *worker) start(ctx context.Context, want Want) error {
 	if err != nil {
 		return err
 	}
-	w.reports.send(fsm.ReportRun{Jail: w.row.Name, Host: w.a.c.Host, Seq: run.Seq, Phase: fsm.Preparing})
+	// A start that is quick says only how it ended: its commit would stand in
+	// the way of the certificate's.
+	preparing := time.AfterFunc(slowStart, func() {
+		w.reports.send(fsm.ReportRun{Jail: w.row.Name, Host: w.a.c.Host, Seq: run.Seq, Phase: fsm.Preparing})
+	})
+	defer preparing.Stop()
 	st, err := w.make(ctx, want, ids)
 	if err != nil {
 		if ctx.Err() != nil {
