@@ -42,10 +42,8 @@ var escapes = []struct{ name, line string }{
 	{"debugfs", "ls /sys/kernel/debug | grep -q ."},
 	{"firmware", "ls /sys/firmware | grep -q ."},
 	{"kernel module", "insmod /bin/busybox"},
-	{"swap", "swapoff -a && false"},
 	{"own limits", "ls /sys/fs/cgroup | grep -q . && echo max > /sys/fs/cgroup/pids/pids.max"},
 	{"network change", "ip link add rexesc0 type veth peer name rexesc1"},
-	{"host name of the host", "false"},
 	{"oom protection", "echo -1000 > /proc/self/oom_score_adj"},
 }
 
@@ -56,9 +54,7 @@ func TestCase50EscapesFail(t *testing.T) {
 			t.Parallel()
 			f := newJail(t, ids)
 			f.spec.NetNS = newNetNS(t)
-			if ids.Size > 0 && !f.userNS() {
-				t.Skip("this host has no user namespaces")
-			}
+			testenv.Require(t, ids.Size == 0 || f.userNS(), "needs an OCI runtime with working user namespaces: crun (run: make deps)")
 			f.start()
 			for _, e := range escapes {
 				if code, out := f.sh(e.line); code == 0 {
@@ -225,9 +221,7 @@ func TestLimitsApplyAndChangeWhileRunning(t *testing.T) {
 func TestUserNamespaceMapsRootToItsRange(t *testing.T) {
 	t.Parallel()
 	f := newJail(t, mapped)
-	if !f.userNS() {
-		t.Skip("this host has no user namespaces")
-	}
+	testenv.Require(t, f.userNS(), "needs an OCI runtime with working user namespaces: crun (run: make deps)")
 	f.spec.NetNS = newNetNS(t)
 	f.spec.Mounts = []Mount{{Source: t.TempDir(), Target: "/vol"}}
 	must(t, os.Chown(f.spec.Mounts[0].Source, int(mapped.HostBase), int(mapped.HostBase)))

@@ -27,6 +27,14 @@ func RequireTool(tb testing.TB, name string) string {
 	return path
 }
 
+// Require skips tb unless ok holds; reason says what the machine lacks.
+func Require(tb testing.TB, ok bool, reason string) {
+	tb.Helper()
+	if !ok {
+		missing(tb, reason)
+	}
+}
+
 func missing(tb testing.TB, reason string) {
 	tb.Helper()
 	if os.Getenv("CI") == "true" {

@@ -30,9 +30,8 @@ func TestDemo(t *testing.T) {
 	for _, tool := range []string{"debootstrap", "psql", "jq", "openssl"} {
 		testenv.RequireTool(t, tool)
 	}
-	if _, err := os.Stat("../../bin/rexcarcer"); err != nil {
-		t.Skip("scripts/demo runs what make build has made: there is no bin/rexcarcer")
-	}
+	_, err := os.Stat("../../bin/rexcarcer")
+	testenv.Require(t, err == nil, "scripts/demo runs what make build has made: there is no bin/rexcarcer")
 	h, err := makeHost("demo")
 	if err != nil {
 		t.Fatal(err)
