@@ -95,6 +95,13 @@ func (c *Client) JailsAfter(ctx context.Context, f JailFilter, index uint64, wai
 		"index", strconv.FormatUint(index, 10), "wait", wait.String())
 }
 
+// Settled waits until the networks of the host that answers, published ports
+// among them, are as the log had them at index, but no longer than wait.
+func (c *Client) Settled(ctx context.Context, index uint64, wait time.Duration) error {
+	_, _, err := get[Settled](ctx, c, "/v1/settled", "index", strconv.FormatUint(index, 10), "wait", wait.String())
+	return err
+}
+
 // Jail shows one jail.
 func (c *Client) Jail(ctx context.Context, name string) (JailShow, error) {
 	return only(get[JailShow](ctx, c, "/v1/jails/"+url.PathEscape(name)))

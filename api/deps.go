@@ -36,6 +36,9 @@ type Host interface {
 	// BuildImage makes the image; content is the packed build context (empty
 	// if the image copies nothing). progress is called from one goroutine.
 	BuildImage(ctx context.Context, img spec.Image, content io.Reader, progress func(BuildEvent)) (BuildResult, error)
+	// Settled waits until this host's networks are as the log had them at
+	// index, or ctx ends.
+	Settled(ctx context.Context, index uint64) error
 	// Query asks this host's DNS server.
 	Query(ctx context.Context, name, qtype string) (DNSAnswer, error)
 }

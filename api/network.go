@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
@@ -22,6 +23,28 @@ func (s *Server) showNetwork(r *request) error {
 		return notFound("network", r.PathValue("name"))
 	}
 	return r.reply(st.Index, networkRow(st, n))
+}
+
+func (s *Server) settled(r *request) error {
+	index := s.cfg.Log.State().Index
+	if text := r.URL.Query().Get("index"); text != "" {
+		var err error
+		if index, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return fail("bad_request", "", "", "index=%q is not a log index", text)
+		}
+	}
+	ctx, cancel, err := r.waiting()
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	if err := s.cfg.Host.Settled(ctx, index); err != nil {
+		if r.Context().Err() != nil || ctx.Err() == nil {
+			return err
+		}
+		return fail("timeout", "host "+string(s.cfg.Host.ID()), "look at the daemon's log: it says what stands in the way", "%v", err)
+	}
+	return r.reply(s.cfg.Log.State().Index, Settled{Index: index})
 }
 
 func networkRow(st *fsm.State, n *fsm.Network) NetworkRow {

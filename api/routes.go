@@ -54,6 +54,10 @@ func routes() []route {
 
 		{method: "GET", pattern: "/v1/networks", access: forRead, summary: "All networks", out: []NetworkRow{}, handle: (*Server).listNetworks},
 		{method: "GET", pattern: "/v1/networks/{name}", access: forRead, summary: "One network", out: NetworkRow{}, handle: (*Server).showNetwork},
+		{
+			method: "GET", pattern: "/v1/settled", access: forRead, summary: "Answers once the networks of the host that is asked, published ports among them, are as the log had them at index",
+			query: []param{{"index", "integer", "of the log; default the newest"}, pWait}, out: Settled{}, handle: (*Server).settled,
+		},
 		{method: "GET", pattern: "/v1/leases", access: forRead, summary: "Who has which address", query: []param{pNetwork}, out: []LeaseRow{}, handle: (*Server).listLeases},
 
 		{method: "GET", pattern: "/v1/images", access: forRead, summary: "All image names", out: []ImageRow{}, handle: (*Server).listImages},

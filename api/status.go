@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	_ "embed"
 	"encoding/hex"
 	"net/http"
@@ -92,15 +93,10 @@ func (s *Server) current(r *request) (*fsm.State, error) {
 	if err != nil {
 		return nil, fail("bad_request", "", "", "index=%q is not a log index", q.Get("index"))
 	}
-	wait := 30 * time.Second
-	if text := q.Get("wait"); text != "" {
-		wait, err = time.ParseDuration(text)
-		if err != nil || wait < 0 || wait > time.Minute {
-			return nil, fail("bad_request", "", "", "wait=%q is not a duration of 0s to 60s", text)
-		}
+	ctx, cancel, err := r.waiting()
+	if err != nil {
+		return nil, err
 	}
-	// The request's own deadline is as long: leave time to answer.
-	ctx, cancel := timeoutBefore(r.Context(), wait)
 	defer cancel()
 	st, err := s.cfg.Log.Wait(ctx, func(st *fsm.State) bool { return st.Index > after })
 	switch {
@@ -110,6 +106,21 @@ func (s *Server) current(r *request) (*fsm.State, error) {
 		return nil, err
 	}
 	return s.cfg.Log.State(), nil
+}
+
+// waiting is the request's context for as long as ?wait= says. The request's
+// own deadline is as long: it leaves time to answer.
+func (r *request) waiting() (context.Context, context.CancelFunc, error) {
+	wait := 30 * time.Second
+	if text := r.URL.Query().Get("wait"); text != "" {
+		var err error
+		wait, err = time.ParseDuration(text)
+		if err != nil || wait < 0 || wait > time.Minute {
+			return nil, nil, fail("bad_request", "", "", "wait=%q is not a duration of 0s to 60s", text)
+		}
+	}
+	ctx, cancel := timeoutBefore(r.Context(), wait)
+	return ctx, cancel, nil
 }
 
 // base is the index that the user's plan was made at: If-Match or ?base=.

@@ -150,6 +150,11 @@ type NetworkRow struct {
 	ID       string         `json:"id"`
 }
 
+// Settled says that networks are as the log had them at Index.
+type Settled struct {
+	Index uint64 `json:"index"`
+}
+
 // LeaseRow is one address.
 type LeaseRow struct {
 	Network  string     `json:"network"`

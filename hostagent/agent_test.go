@@ -69,6 +69,7 @@ func (l *fakeLog) Wait(ctx context.Context, ok func(*fsm.State) bool) (*fsm.Stat
 
 // world is a host that outlives its agents.
 type world struct {
+	agent *Agent // the latest
 	t     *testing.T
 	log   *fakeLog
 	jails *jail.Sim
@@ -164,6 +165,7 @@ func (w *world) live() (end func()) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.agent = a
 	done := make(chan error, 1)
 	go func() { done <- errors.Join(a.Run(ctx), a.Close()) }()
 	return func() {
@@ -376,5 +378,30 @@ func TestCheckNamesWhatStandsInTheWayAndChangesNothing(t *testing.T) {
 	wish.Networks[1].Subnet = wish.Networks[0].Subnet
 	if refusal := (*fsm.Refusal)(nil); !errors.As(a.Check(t.Context(), &wish), &refusal) {
 		t.Error("two networks of one subnet were not refused")
+	}
+}
+
+func TestSettledWaitsUntilTheNetworksOfAnIndexAreMade(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.host()
+	end := w.live()
+	defer end()
+	w.declare()
+	at := w.log.State().Index
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := w.agent.Settled(ctx, at); err != nil {
+		t.Error(err)
+	}
+	for name := range w.log.State().Networks.All {
+		if _, err := w.nets.Show(ctx, name); err != nil {
+			t.Errorf("network %s is called settled: %v", name, err)
+		}
+	}
+	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := w.agent.Settled(short, at+1000); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("an index that is not there yet: %v", err)
 	}
 }

@@ -26,7 +26,8 @@ type networks struct {
 
 	mu      sync.Mutex
 	ready   map[string]error // guarded by mu; by network: nil when it is made
-	changed chan struct{}    // guarded by mu; closed when ready changes
+	index   uint64           // guarded by mu; of the State that the last pass was made for
+	changed chan struct{}    // guarded by mu; closed when ready or index changes
 }
 
 func newNetworks(a *Agent) *networks {
@@ -97,7 +98,10 @@ func (n *networks) run(ctx context.Context) {
 	retry := backoff{first: 500 * time.Millisecond, limit: 30 * time.Second}
 	for {
 		var again <-chan time.Time
-		if err := n.pass(ctx, n.want()); err != nil && ctx.Err() == nil {
+		s := n.a.c.Cluster.State()
+		err := n.pass(ctx, n.want(s))
+		n.settle(s.Index)
+		if err != nil && ctx.Err() == nil {
 			n.a.c.Log.Warn("networks are not as wanted, trying again", "err", err)
 			n.a.metrics.failures.WithLabelValues("networks").Inc()
 			again = time.After(retry.next())
@@ -113,8 +117,8 @@ func (n *networks) run(ctx context.Context) {
 	}
 }
 
-func (n *networks) want() netd.Config {
-	c := NetworksOf(n.a.c.Cluster.State())
+func (n *networks) want(s *fsm.State) netd.Config {
+	c := NetworksOf(s)
 	if subnet, ever := n.build.wanted(); ever {
 		c.Networks = append(c.Networks, buildNet(n.a.c.Dir, subnet))
 	}
@@ -183,6 +187,34 @@ func (n *networks) publish(want netd.Config, failed map[string]error) {
 	}
 	close(n.changed)
 	n.changed = make(chan struct{})
+}
+
+// settle notes that a pass for the State of that index was made.
+func (n *networks) settle(index uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.index = index
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// Settled waits until this host's networks, published ports among them, were
+// brought to what the log said at index, as far as they can be: what cannot be
+// is in the log of the daemon and is tried again.
+func (a *Agent) Settled(ctx context.Context, index uint64) error {
+	for {
+		a.networks.mu.Lock()
+		at, changed := a.networks.index, a.networks.changed
+		a.networks.mu.Unlock()
+		if at >= index {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("the networks of this host are at index %d, not at %d yet: %w", at, index, ctx.Err())
+		}
+	}
 }
 
 // retire takes back the word that a network is made which is about to go: one

@@ -90,12 +90,11 @@ func hostRules(table string, nets []plannedNetwork, fenced []string) string {
 		if n.NAT {
 			nat = append(nat, fmt.Sprintf(`"%s" . %s`, up, n.Uplink.Router))
 		}
+		// A port leads to its router whether it has members or not: who they are is the router's business alone, so a
+		// change of them is one transaction in one table.
 		for _, p := range n.Publish {
-			if len(p.Members) > 0 {
-				r := fmt.Sprintf("%s dport %d dnat ip to %s:%d", p.Proto, p.HostPort, n.Uplink.Router, p.HostPort)
-				in = append(in, "fib daddr type local "+r)
-				out = append(out, "fib daddr type local "+r)
-			}
+			r := fmt.Sprintf("fib daddr type local %s dport %d dnat ip to %s:%d", p.Proto, p.HostPort, n.Uplink.Router, p.HostPort)
+			in, out = append(in, r), append(out, r)
 		}
 	}
 	var nat6 []string
@@ -172,10 +171,12 @@ func fence(links []string) string {
 func routerRules(table string, n plannedNetwork) string {
 	var b strings.Builder
 	beginTable(&b, "inet", table)
-	var dnat, forward []string
+	var dnat, closed, forward []string
 	for _, p := range n.Publish {
 		if t := target(p); t != "" {
 			dnat = append(dnat, fmt.Sprintf(`iifname "%s" ip daddr %s %s dport %d dnat ip to %s`, nicUplink, n.Uplink.Router, p.Proto, p.HostPort, t))
+		} else {
+			closed = append(closed, closedPort(p))
 		}
 	}
 	for _, p := range n.Peers {
@@ -208,15 +209,24 @@ func routerRules(table string, n plannedNetwork) string {
 		fmt.Sprintf(`iifname "%s" ct status dnat accept`, nicUplink),
 	}, forward...)
 	chain(&b, "between: filter hook forward priority filter", append(rules, "reject with icmpx admin-prohibited")...)
-	chain(&b, "to_router: filter hook input priority filter",
+	chain(&b, "to_router: filter hook input priority filter", slices.Concat([]string{
 		`iifname "lo" accept`,
 		"ct state established,related accept",
 		fmt.Sprintf(`iifname "%s" accept`, nicLAN),
 		"icmp type echo-request accept",
 		"icmpv6 type { echo-request, nd-neighbor-solicit, nd-neighbor-advert } accept",
-		"drop")
+	}, closed, []string{"drop"})...)
 	b.WriteString("}\n")
 	return b.String()
+}
+
+// closedPort refuses a published port that has no member, as a host refuses a port at which nobody listens.
+func closedPort(p Publish) string {
+	with := "tcp reset"
+	if p.Proto == "udp" {
+		with = "icmpx port-unreachable"
+	}
+	return fmt.Sprintf(`iifname "%s" %s dport %d reject with %s`, nicUplink, p.Proto, p.HostPort, with)
 }
 
 // target writes where a published port goes: to its members in turn, one member per new connection.

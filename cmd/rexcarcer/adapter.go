@@ -35,6 +35,10 @@ type apiHost struct{ d *daemon }
 
 func (h apiHost) ID() fsm.HostID { return h.d.node.ID() }
 
+func (h apiHost) Settled(ctx context.Context, index uint64) error {
+	return h.d.agent.Settled(ctx, index)
+}
+
 func (h apiHost) Logs(ctx context.Context, name fsm.JailName, o api.LogOptions, w io.Writer) error {
 	return h.d.agent.Logs(ctx, name, o.Tail, o.Follow, w)
 }

@@ -68,6 +68,7 @@ func (w *waiter) run() ([]api.JailRow, error) {
 		jails, index = w.chosen(next), at
 		missing, hopeless := w.look(ctx, jails)
 		if len(missing) == 0 {
+			w.settle(ctx, index)
 			return jails, nil
 		}
 		if hopeless {
@@ -78,6 +79,15 @@ func (w *waiter) run() ([]api.JailRow, error) {
 			return jails, w.ended(ctx, jails, ctx.Err())
 		case <-time.After(pace):
 		}
+	}
+}
+
+// settle waits until what was seen has reached this host's published ports, so
+// that the next command can use them. A host that cannot do its networks says
+// so itself, and is no reason to call the jails not done.
+func (w *waiter) settle(ctx context.Context, index uint64) {
+	if err := w.client.Settled(ctx, index, 5*time.Second); err != nil && ctx.Err() == nil {
+		w.say("networks: %v", err)
 	}
 }
 

@@ -94,13 +94,13 @@ func (h *host) spawn() error {
 	if program == "" {
 		program = rexcarcer
 	}
-	h.cmd = exec.Command(program, h.flags...)
-	h.cmd.Stdout, h.cmd.Stderr = log, log
-	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := h.cmd.Start(); err != nil {
+	cmd := exec.Command(program, h.flags...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
 		return err
 	}
-	h.exited = make(chan struct{})
+	h.cmd, h.exited = cmd, make(chan struct{})
 	go func(cmd *exec.Cmd, exited chan struct{}) {
 		_ = cmd.Wait() // how it ended is in cmd.ProcessState
 		close(exited)

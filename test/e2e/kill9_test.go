@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -174,15 +174,12 @@ func TestAnUpgradedDaemonAdoptsJailsAndReplacesRouters(t *testing.T) {
 	h.program = filepath.Join(h.dir, "rexcarcer")
 	install := func() {
 		t.Helper()
-		b, err := os.ReadFile(rexcarcer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Remove(h.program); err != nil && !errors.Is(err, os.ErrNotExist) {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(h.program, b, 0o755); err != nil {
-			t.Fatal(err)
+		// By cp: a descriptor of ours that is open for writing could be inherited by a child that another test starts
+		// just now, and the kernel then refuses to run the program ("text file busy").
+		for _, argv := range [][]string{{"rm", "-f", h.program}, {"cp", rexcarcer, h.program}} {
+			if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %v\n%s", argv, err, out)
+			}
 		}
 	}
 	install()

@@ -63,12 +63,10 @@ func TestAPublishedPortReachesHealthyMembersInTurn(t *testing.T) {
 		}
 		return seen
 	}
-	poll(t, 10*time.Second, "all three answer in turn", func() error {
-		if seen := members(); seen["pub-1"] < 2 || seen["pub-2"] < 2 || seen["pub-3"] < 2 || len(seen) != 3 {
-			return fmt.Errorf("answers: %v", seen)
-		}
-		return nil
-	})
+	// No poll: once apply has said healthy, the port leads to all of them.
+	if seen := members(); seen["pub-1"] < 2 || seen["pub-2"] < 2 || seen["pub-3"] < 2 || len(seen) != 3 {
+		t.Errorf("right after apply, the port was answered by %v", seen)
+	}
 	h.must(t, "exec", "pub-2", "--", "killall", "httpd")
 	poll(t, 10*time.Second, "the sick one gets no connection", func() error {
 		if seen := members(); seen["pub-1"] == 0 || seen["pub-3"] == 0 || len(seen) != 2 {
