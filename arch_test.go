@@ -38,6 +38,12 @@ var layers = map[string]layer{
 	"zfssync": {[]string{"internal/run"}, "drivers get whole wishes as plain values: they never see the State"},
 	"pki":     {nil, "keys and certificates are small enough to audit alone"},
 
+	"zfssync/chunk": {nil, "cutting streams needs no store: bundles and transfers both stand on it"},
+	"zfssync/transfer": {
+		[]string{"zfssync", "zfssync/chunk", "internal/run"},
+		"it moves what a Store holds between hosts; who may come, and which hosts there are, it is told",
+	},
+
 	"cluster": {[]string{"fsm", "spec"}, "the log carries commands, whatever they mean"},
 	"hostagent": {
 		[]string{"fsm", "spec", "jail", "netd", "zfssync", "pki", "internal/run", "hostagent/build"},
