@@ -56,6 +56,9 @@ type Store interface {
 	// DestroyVolume removes a volume and its content; ErrInUse while it is bound anywhere.
 	DestroyVolume(ctx context.Context, id VolumeID) error
 
+	// Layer describes a committed layer; ErrNotFound.
+	Layer(key string) (LayerInfo, error)
+
 	// List tells what is here.
 	List(ctx context.Context) (Listing, error)
 	// Sweep removes leftovers of crashes, clones that keep does not name, and, when keep names images, layers that none
@@ -91,6 +94,14 @@ type Features struct {
 	QuotaReason    string `json:"quota_reason,omitempty"`    // why not
 	MaxLayers      int    `json:"max_layers"`                // of one image
 	LayerFDs       bool   `json:"layer_fds"`                 // layers are handed to the kernel as descriptors (Linux 6.13)
+
+	Format           Format `json:"format"`                      // of streams that Send writes
+	Increments       bool   `json:"increments"`                  // Send can begin at an older snapshot of the same volume or jail
+	IncrementsReason string `json:"increments_reason,omitempty"` // why not
+	Resume           bool   `json:"resume"`                      // a cut Receive can go on by a token
+	ResumeReason     string `json:"resume_reason,omitempty"`     // why not
+	Atomic           bool   `json:"atomic"`                      // a snapshot of what is being written to is one moment's state
+	AtomicReason     string `json:"atomic_reason,omitempty"`     // why not
 }
 
 // IDMap is the range of the host's user and group ids that ids 0..Size-1 of a jail become. The zero value is none: the
