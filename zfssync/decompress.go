@@ -10,9 +10,13 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/therootcompany/xz"
 )
 
-// decompress recognizes gzip, zstd, bzip2 and plain tar by their first bytes, and bounds what comes out.
+// maxXZDict is the dictionary that xz -9 needs, in bytes: FreeBSD's own archives have it.
+const maxXZDict = 64 << 20
+
+// decompress recognizes gzip, zstd, bzip2, xz and plain tar by their first bytes, and bounds what comes out.
 func decompress(r io.Reader, limits Limits) (out io.Reader, done func(), err error) {
 	packed := &counter{r: r}
 	br := bufio.NewReaderSize(packed, 256<<10)
@@ -39,7 +43,11 @@ func decompress(r io.Reader, limits Limits) (out io.Reader, done func(), err err
 	case bytes.HasPrefix(head, []byte("BZh")):
 		b.unpacked = bzip2.NewReader(br)
 	case bytes.HasPrefix(head, []byte{0xfd, '7', 'z', 'X', 'Z'}):
-		return nil, nil, errors.New("archive is packed by xz, which is not read here: unpack it (xz -d), or pack it by zstd or gzip")
+		z, err := xz.NewReader(br, maxXZDict)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read archive: %w", err)
+		}
+		b.unpacked = z
 	}
 	return b, done, nil
 }

@@ -1,9 +1,13 @@
 package zfssync
 
 import (
+	"errors"
 	"fmt"
 	"io"
 )
+
+// ErrTooMuch: an archive passes the Limits.
+var ErrTooMuch = errors.New("more than an archive may have")
 
 // ratioFrom is the unpacked size from which on the ratio is judged: small archives of zeros are no danger.
 const ratioFrom = 64 << 20
@@ -33,10 +37,10 @@ func (b *bounded) Read(p []byte) (int, error) {
 	b.out += int64(n)
 	// Headers and padding of a tar are at most 2 KiB a member above its content.
 	if b.out > b.limits.Bytes+2048*b.limits.Entries {
-		return n, fmt.Errorf("archive unpacks to more than %d bytes", b.limits.Bytes)
+		return n, fmt.Errorf("archive unpacks to more than %d bytes: %w", b.limits.Bytes, ErrTooMuch)
 	}
 	if b.out > ratioFrom && b.packed.n > 0 && b.out/b.packed.n > b.limits.Ratio {
-		return n, fmt.Errorf("archive unpacks to more than %d times its size", b.limits.Ratio)
+		return n, fmt.Errorf("archive unpacks to more than %d times its size: %w", b.limits.Ratio, ErrTooMuch)
 	}
 	return n, err
 }
