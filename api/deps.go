@@ -39,6 +39,8 @@ type Host interface {
 	// Settled waits until this host's networks are as the log had them at
 	// index, or ctx ends.
 	Settled(ctx context.Context, index uint64) error
+	// Storage is this host's.
+	Storage
 	// Query asks this host's DNS server.
 	Query(ctx context.Context, name, qtype string) (DNSAnswer, error)
 }

@@ -62,6 +62,7 @@ func routes() []route {
 
 		{method: "GET", pattern: "/v1/images", access: forRead, summary: "All image names", out: []ImageRow{}, handle: (*Server).listImages},
 		{method: "DELETE", pattern: "/v1/images/{name}", access: forWrite, summary: "Remove a name that no jail uses", out: Applied{}, handle: (*Server).removeImage},
+		{method: "POST", pattern: "/v1/images/gc", access: forWrite, summary: "Remove images and layers of the host that is asked which nobody needs", in: GCRequest{}, out: GCResult{}, stream: true, handle: (*Server).collectImages},
 		{method: "GET", pattern: "/v1/builds", access: forRead, summary: "All image keys that exist somewhere", out: []BuildRow{}, handle: (*Server).listBuilds},
 		{
 			method: "POST", pattern: "/v1/images/build", access: forWrite, summary: "Build an image: multipart form of image (JSON) and context (tar); NDJSON of progress, then the result or an error",

@@ -30,6 +30,7 @@ var examples = map[string]string{
 	"rexctl image ls":       "rexctl image ls",
 	"rexctl image build":    "rexctl image build -f web.rex -t web:2",
 	"rexctl image rm":       "rexctl image rm web:1 --yes",
+	"rexctl image gc":       "rexctl image gc --keep-newest 10 --dry-run",
 	"rexctl cert ls":        "rexctl cert ls",
 	"rexctl cert show":      "rexctl cert show postgres",
 	"rexctl host ls":        "rexctl host ls",

@@ -12,13 +12,14 @@ import (
 )
 
 func imageCommand() *cli.Command {
-	return &cli.Command{Name: "image", Usage: "images: ls, build, rm", Subcommands: []*cli.Command{
+	return &cli.Command{Name: "image", Usage: "images: ls, build, rm, gc", Subcommands: []*cli.Command{
 		{Name: "ls", Usage: "list image names", Action: imageLs},
 		{Name: "build", Usage: "build a .rex file", ArgsUsage: "[FILE.rex]", Action: imageBuild, Flags: []cli.Flag{
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "the .rex `FILE`"},
 			&cli.StringFlag{Name: "tag", Aliases: []string{"t"}, Usage: "give the image this `NAME[:TAG]`; default is the file's name"},
 		}},
 		{Name: "rm", Usage: "remove names that no jail uses", ArgsUsage: "NAME...", Action: imageRm, Flags: []cli.Flag{yesFlag()}},
+		imageGCCommand(),
 	}}
 }
 
