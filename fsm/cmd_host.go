@@ -1,6 +1,9 @@
 package fsm
 
-import "strings"
+import (
+	"maps"
+	"strings"
+)
 
 func (c RegisterHost) decide(t *txn) *Refusal {
 	now := c.Host
@@ -8,10 +11,14 @@ func (c RegisterHost) decide(t *txn) *Refusal {
 	switch {
 	case !validHostID(string(now.ID)) || len(now.Name) == 0 || len(now.Name) > 253 || strings.ContainsAny(now.Name, "/ \n"):
 		return refuse(CodeInvalid, object, "the id %q must be 1 to 64 of letters, digits, '.', '_' and '-', and the name a host name", now.ID)
+	case t.isDenied(now.ID):
+		return refuse(CodeFenced, object, "was removed from this cluster: wipe its data directory and join as a new host")
 	case !speaksFor(t.by, now.ID):
 		return refuse(CodeFenced, object, "is %s: %s cannot register it", now.ID, t.by)
 	case now.Capacity.MilliCPU < 0 || now.Capacity.MemoryBytes < 0 || now.Capacity.Jails < 0:
 		return refuse(CodeInvalid, object, "its capacity %v is negative", now.Capacity)
+	case now.Peer != "" && !validPeer(now.Peer), now.Gossip != "" && !validPeer(now.Gossip):
+		return refuse(CodeInvalid, object, "its addresses %q and %q are not HOST:PORT", now.Peer, now.Gossip)
 	case len(now.Labels) > 256 || len(now.Features) > 256:
 		return refuse(CodeInvalid, object, "more than 256 labels or features")
 	}
@@ -21,6 +28,10 @@ func (c RegisterHost) decide(t *txn) *Refusal {
 	}
 	now.State, now.SeenAt = HostAlive, t.s.Now
 	old, ok := t.hosts.get(string(now.ID))
+	now.Key, now.Set, now.FencedAt = "", nil, 0 // not the host's to say
+	if ok {
+		now.inherit(old)
+	}
 	if ok && old.State == HostDraining {
 		now.State = HostDraining // a restart does not undo what an operator said
 	}
@@ -35,6 +46,26 @@ func (c RegisterHost) decide(t *txn) *Refusal {
 	return nil
 }
 
+// inherit takes over what was decided about a host elsewhere: a token gave
+// it its role, an operator its labels.
+func (h *Host) inherit(old *Host) {
+	h.Key, h.Set = old.Key, old.Set
+	if old.Key != "" {
+		h.Role = old.Role
+	}
+	if len(old.Set) > 0 {
+		h.Labels = maps.Clone(h.Labels)
+		for k, v := range old.Set {
+			put(&h.Labels, k, v)
+		}
+	}
+}
+
+func (t *txn) isDenied(h HostID) bool {
+	_, out := t.denied.get(string(h))
+	return out
+}
+
 func (c MarkHost) decide(t *txn) *Refusal {
 	old, ok := t.hosts.get(string(c.Host))
 	switch {
@@ -46,8 +77,14 @@ func (c MarkHost) decide(t *txn) *Refusal {
 		return refuse(CodeInvalid, "host "+old.Name, "the reason has %d bytes, %d are the most", len(c.Why), maxReason)
 	case old.State == c.State:
 		return nil
+	case old.State == HostJoining && c.State != HostLost:
+		return refuse(CodeConflict, "host "+old.Name, "has not run yet: start rexcarcer there")
 	}
 	now := *old
+	now.FencedAt = 0
+	if c.State == HostLost {
+		now.FencedAt = c.Fence
+	}
 	now.State, now.SeenAt = c.State, t.s.Now
 	t.emit(HostMarked{&now, c.Why})
 	if c.State == HostLost {

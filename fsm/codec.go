@@ -200,6 +200,15 @@ var decoders = map[string]func([]byte) (Command, error){
 	TagImage{}.Kind():     decodeAs[TagImage],
 	UntagImage{}.Kind():   decodeAs[UntagImage],
 	ReportBuild{}.Kind():  decodeAs[ReportBuild],
+
+	CreateToken{}.Kind():     decodeAs[CreateToken],
+	RevokeToken{}.Kind():     decodeAs[RevokeToken],
+	AdmitHost{}.Kind():       decodeAs[AdmitHost],
+	ReportJoin{}.Kind():      decodeAs[ReportJoin],
+	LabelHost{}.Kind():       decodeAs[LabelHost],
+	RemoveHost{}.Kind():      decodeAs[RemoveHost],
+	RotateGossip{}.Kind():    decodeAs[RotateGossip],
+	RaiseGeneration{}.Kind(): decodeAs[RaiseGeneration],
 }
 
 func decodeAs[C Command](b []byte) (Command, error) {

@@ -30,12 +30,20 @@ func everyCommand() []Command {
 		StopRun{"web-1", 3, "newer spec"},
 		ReportRun{"web-1", "h1", 3, Failed, HealthUnhealthy, &Exit{true, 137, "KILL", true}, "out of memory"},
 		h,
-		MarkHost{"h1", HostLost, "no answer for 10s"},
+		MarkHost{"h1", HostLost, "no answer for 10s", 0},
 		RequestCert{"web-1", "h1", 3, []byte{0x30, 0x82}},
 		SetCert{"web-1", 3, "-----BEGIN", "01", 1_800_000_000_000_000_000},
 		TagImage{spec.Image{Name: "tool:1", Key: testKey(7), Base: "host:/"}},
 		UntagImage{"tool:1"},
 		ReportBuild{testKey(7), "h1", 1 << 20, true},
+		CreateToken{"abcdefgh", bytes.Repeat([]byte{1}, 32), RoleServer, 3, 1_800_000_000_000_000_000},
+		RevokeToken{"abcdefgh"},
+		AdmitHost{"abcdefgh", "h9", "name-h9", RoleHost, "10.0.0.9:7370", strings.Repeat("ab", 32)},
+		ReportJoin{"abcdefgh", "10.0.0.9:1234", "it has expired"},
+		LabelHost{"h1", map[string]string{"ssd": ""}, []string{"rack"}},
+		RemoveHost{"h1", true, 1_800_000_000_000_000_000, "it burned"},
+		RotateGossip{bytes.Repeat([]byte{2}, 32)},
+		RaiseGeneration{2, "two of three are lost"},
 	}
 }
 

@@ -92,6 +92,9 @@ type MarkHost struct {
 	Host  HostID    `json:"host"`
 	State HostState `json:"state"`
 	Why   string    `json:"why,omitempty"`
+	// Fence is when the host has surely stopped its jails, if State is lost;
+	// 0: it stopped them when it was marked.
+	Fence Time `json:"fence,omitempty"`
 }
 
 // RequestCert hands in a CSR for a jail that is placed on the asking host.

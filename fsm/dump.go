@@ -58,6 +58,8 @@ const (
 	secYoung
 	secOld
 	secLasts
+	secTokens
+	secDenied
 )
 
 // stored are the trees that a snapshot holds.
@@ -76,6 +78,8 @@ func (s *State) stored() []section {
 		sectionOf(secYoung, "id", s.young),
 		sectionOf(secOld, "old-id", s.old),
 		{secLasts, "had", s.eachLast},
+		sectionOf(secTokens, "token", s.Tokens),
+		sectionOf(secDenied, "denied", s.Denied),
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -153,7 +155,7 @@ var (
 
 func drawCommand(rt *rapid.T, l *log) Command {
 	switch rapid.SampledFrom([]string{"wish", "wish", "wish", "destroy", "want", "restart", "place", "place", "place", "place",
-		"stop", "report", "report", "report", "report", "host", "host", "mark", "csr", "cert", "tag", "untag", "build"}).Draw(rt, "kind") {
+		"stop", "report", "report", "report", "report", "host", "host", "mark", "csr", "cert", "tag", "untag", "build", "token", "admit", "member"}).Draw(rt, "kind") {
 	case "wish":
 		return ApplyWish{Wish: drawWish(rt), Base: rapid.SampledFrom([]uint64{0, 0, 0, l.s.PlanIndex, 1}).Draw(rt, "base")}
 	case "destroy":
@@ -176,7 +178,7 @@ func drawCommand(rt *rapid.T, l *log) Command {
 		h.Host.Version = rapid.SampledFrom([]string{"1", "2"}).Draw(rt, "version")
 		return h
 	case "mark":
-		return MarkHost{drawHost.Draw(rt, "host"), rapid.SampledFrom([]HostState{HostAlive, HostAlive, HostDraining, HostLost, "odd"}).Draw(rt, "state"), "why"}
+		return MarkHost{drawHost.Draw(rt, "host"), rapid.SampledFrom([]HostState{HostAlive, HostAlive, HostDraining, HostLost, "odd"}).Draw(rt, "state"), "why", 0}
 	case "csr":
 		j := drawJail.Draw(rt, "jail")
 		return RequestCert{j, drawHost.Draw(rt, "host"), l.s.NextSeq(j) - 1, []byte("csr")}
@@ -185,10 +187,37 @@ func drawCommand(rt *rapid.T, l *log) Command {
 		return SetCert{j, l.s.NextSeq(j) - 1, "pem", fmt.Sprint(l.index), l.now}
 	case "tag":
 		return TagImage{spec.Image{Name: rapid.SampledFrom([]string{"tool", "a-image"}).Draw(rt, "image"), Key: testKey(rapid.IntRange(1, 3).Draw(rt, "key"))}}
+	case "token":
+		id := drawToken.Draw(rt, "token")
+		if rapid.IntRange(0, 3).Draw(rt, "revoke") == 0 {
+			return RevokeToken{id}
+		}
+		return CreateToken{id, bytes.Repeat([]byte{1}, 32), RoleHost, rapid.IntRange(0, 2).Draw(rt, "uses"), l.now.Add(time.Minute)}
+	case "admit":
+		h := drawHost.Draw(rt, "host")
+		return AdmitHost{drawToken.Draw(rt, "token"), h, "name-" + string(h), RoleHost, "10.0.0.1:7370", strings.Repeat("ab", 32)}
+	case "member":
+		return drawMember(rt, l)
 	case "untag":
 		return UntagImage{rapid.SampledFrom([]string{"tool", "a-image"}).Draw(rt, "image")}
 	}
 	return ReportBuild{Key: testKey(rapid.IntRange(1, 2).Draw(rt, "key")), Host: drawHost.Draw(rt, "host"), Bytes: 5, Gone: rapid.Bool().Draw(rt, "gone")}
+}
+
+var drawToken = rapid.SampledFrom([]string{"abcdefgh", "bcdefghi"})
+
+func drawMember(rt *rapid.T, l *log) Command {
+	switch h := drawHost.Draw(rt, "host"); rapid.IntRange(0, 4).Draw(rt, "member") {
+	case 0:
+		return LabelHost{h, map[string]string{"ssd": ""}, []string{"rack"}}
+	case 1:
+		return RemoveHost{Host: h, Force: rapid.Bool().Draw(rt, "force"), Fence: l.now}
+	case 2:
+		return RotateGossip{bytes.Repeat([]byte{byte(rapid.IntRange(1, 5).Draw(rt, "gossip"))}, 32)}
+	case 3:
+		return RaiseGeneration{Generation: uint64(rapid.IntRange(0, 3).Draw(rt, "generation"))}
+	}
+	return ReportJoin{drawToken.Draw(rt, "token"), "10.0.0.9:1", "why"}
 }
 
 func drawReport(rt *rapid.T, l *log) Command {

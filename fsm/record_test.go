@@ -5,7 +5,9 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rexcarcer/rexcarcer/spec"
 )
@@ -64,7 +66,7 @@ func (l *log) lifetime() {
 	l.must(RestartJail{"demo-web-2"})
 	l.must(WantJail{"demo-web-4", WantStopped})
 	l.refused(PlaceJail{Jail: "demo-web-4", Host: "h1", Seq: 1}, CodeConflict)
-	l.must(MarkHost{"h2", HostLost, "story"})
+	l.must(MarkHost{"h2", HostLost, "story", 0})
 	w.Networks[0].NAT = true
 	w.Jails = w.Jails[1:3]
 	l.must(ApplyWish{Wish: w})
@@ -73,4 +75,22 @@ func (l *log) lifetime() {
 	l.must(ReportRun{Jail: "other-web-1", Host: "h1", Seq: 1, Phase: Failed, Exit: &Exit{Known: true, Code: 2}})
 	l.now += 100 * second
 	l.must(ApplyWish{Wish: testWish("third", "10.68.0.0/24", 1)})
+	l.members()
+}
+
+// members has every kind that came with the second host.
+func (l *log) members() {
+	l.tb.Helper()
+	hash, key := bytes.Repeat([]byte{1}, 32), strings.Repeat("ab", 32)
+	l.must(CreateToken{"abcdefgh", hash, RoleServer, 1, l.now.Add(time.Hour)})
+	l.must(AdmitHost{"abcdefgh", "h3", "name-h3", RoleServer, "10.0.0.3:7370", key})
+	l.must(ReportJoin{"abcdefgh", "10.0.0.9:1234", "it is used up"})
+	l.must(RevokeToken{"abcdefgh"})
+	l.must(host("h3"))
+	l.must(LabelHost{Host: "h3", Set: map[string]string{"ssd": ""}})
+	l.must(RotateGossip{hash})
+	l.must(RaiseGeneration{1, "story"})
+	l.must(RemoveHost{Host: "h3", Force: true, Why: "story"})
+	l.now = l.now.Add(48 * time.Hour)
+	l.must(CreateToken{"bcdefghi", hash, RoleHost, 1, l.now.Add(time.Hour)})
 }

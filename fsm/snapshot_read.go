@@ -155,6 +155,10 @@ func (t *txn) load1(number byte, key string, text []byte) error {
 		return loadInto(&t.certs, key, text)
 	case secHosts:
 		return loadInto(&t.hosts, key, text)
+	case secTokens:
+		return loadInto(&t.tokens, key, text)
+	case secDenied:
+		return loadInto(&t.denied, key, text)
 	case secYoung:
 		return loadWith(text, func(r *idResult) { t.young.put(key, *r) })
 	case secOld:

@@ -33,6 +33,8 @@ type State struct {
 	Records  Tree[*Record]    // by RecordKey
 	Certs    Tree[*Cert]      // by jail
 	Hosts    Tree[*Host]      // by id
+	Tokens   Tree[*Token]     // by id
+	Denied   Tree[*Denied]    // by host id: who may not come back
 	Load     Tree[Resources]  // by host: sum over its Runs that are not over
 
 	// Ids of entries: young is filled until it holds maxIDs, then it becomes
@@ -54,6 +56,9 @@ type Cluster struct {
 	Domain    string `json:"domain"` // no trailing dot
 	CA        string `json:"ca"`     // PEM, newest first; keys never enter the log
 	CreatedAt Time   `json:"created_at"`
+
+	GossipKeys [3]string `json:"gossip_keys,omitzero"` // hex, newest first; the older ones are still understood
+	Generation uint64    `json:"generation,omitempty"` // raised by recovery from a lost quorum
 }
 
 // Network is a declared network and what was derived from it.
@@ -248,6 +253,7 @@ const (
 	HostAlive    HostState = "alive"
 	HostDraining HostState = "draining"
 	HostLost     HostState = "lost"
+	HostJoining  HostState = "joining" // admitted by a token, has not run yet
 )
 
 // Host is a member and what it can do.
@@ -265,6 +271,36 @@ type Host struct {
 	Capacity Resources         `json:"capacity"`
 	Features map[string]string `json:"features,omitempty"` // "userns": "yes", "quota": "no: ..."
 	SeenAt   Time              `json:"seen_at"`            // registered or marked
+
+	Peer   string            `json:"peer,omitempty"`   // HOST:PORT of its cluster port
+	Gossip string            `json:"gossip,omitempty"` // HOST:PORT of its gossip port
+	Key    string            `json:"key,omitempty"`    // SHA-256 of the key it was admitted with, hex; "": it founded the cluster
+	Set    map[string]string `json:"set,omitempty"`    // labels that LabelHost set
+	// FencedAt is when the host has surely stopped its jails, if it is lost:
+	// not before may they start elsewhere.
+	FencedAt Time `json:"fenced_at,omitempty"`
+}
+
+// Token admits hosts.
+type Token struct {
+	ID        string   `json:"id"`
+	Hash      []byte   `json:"hash"` // SHA-256 of the secret
+	Role      string   `json:"role"`
+	Max       int      `json:"max,omitempty"` // uses; 0: any number
+	Uses      []HostID `json:"uses,omitempty"`
+	Expires   Time     `json:"expires"`
+	RevokedAt Time     `json:"revoked_at,omitempty"`
+	CreatedAt Time     `json:"created_at"`
+	CreatedBy string   `json:"created_by"`
+}
+
+// Denied is a host that was removed and may not come back.
+type Denied struct {
+	Host     HostID `json:"host"`
+	Name     string `json:"name"`
+	At       Time   `json:"at"`
+	FencedAt Time   `json:"fenced_at,omitempty"` // as Host.FencedAt
+	Why      string `json:"why,omitempty"`
 }
 
 // idResult is what became of the entry with an id.

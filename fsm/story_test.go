@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -88,7 +89,28 @@ func (l *log) tell(d *datadriven.TestData) string {
 			Health: Health(opt("health", "")), Reason: opt("reason", ""), Exit: exitOf(opt("exit", "")),
 		})
 	case "mark":
-		return l.told(MarkHost{HostID(word(0)), HostState(word(1)), opt("why", "")})
+		return l.told(MarkHost{HostID(word(0)), HostState(word(1)), opt("why", ""), Time(number(opt("fence", "0")))})
+	case "token":
+		uses, ttl := opt("uses", "1"), opt("ttl", "1h")
+		life, err := time.ParseDuration(ttl)
+		if err != nil {
+			return err.Error()
+		}
+		return l.told(CreateToken{word(0), bytes.Repeat([]byte{1}, 32), opt("role", RoleServer), int(number(uses)), l.now.Add(life)})
+	case "revoke":
+		return l.told(RevokeToken{word(0)})
+	case "admit":
+		return l.told(AdmitHost{word(0), HostID(word(1)), opt("name", "name-"+word(1)), opt("role", RoleServer), opt("peer", "10.0.0.1:7370"), strings.Repeat(opt("key", "ab"), 32)})
+	case "knocked":
+		return l.told(ReportJoin{word(0), "10.0.0.9:1234", opt("why", "it has expired")})
+	case "label":
+		return l.told(LabelHost{Host: HostID(word(0)), Set: labels(opt("set", "")), Remove: fields(opt("remove", ""))})
+	case "remove":
+		return l.told(RemoveHost{Host: HostID(word(0)), Force: opt("force", "") != "", Why: opt("why", "")})
+	case "gossip":
+		return l.told(RotateGossip{bytes.Repeat([]byte{byte(number(word(0)))}, int(number(opt("bytes", "32"))))})
+	case "generation":
+		return l.told(RaiseGeneration{uint64(number(word(0))), "story"})
 	case "csr":
 		return l.told(RequestCert{JailName(word(0)), HostID(word(1)), seq(word(0)), []byte(word(2))})
 	case "cert":
@@ -141,6 +163,19 @@ func (l *log) show(what string) string {
 		for name, r := range l.s.Runs.All {
 			fmt.Fprintf(&b, "%s %d on %s: %s, %s, total=%d stop=%q\n", name, r.Seq, r.Host, r.Phase, r.Health, r.Total, r.StopWhy)
 		}
+	case "hosts":
+		for id, h := range l.s.Hosts.All {
+			fmt.Fprintf(&b, "%s %s %s %s peer=%q labels=%v\n", id, h.Name, h.Role, h.State, h.Peer, h.Labels)
+		}
+		for id, d := range l.s.Denied.All {
+			fmt.Fprintf(&b, "denied %s %s\n", id, d.Name)
+		}
+	case "tokens":
+		for id, k := range l.s.Tokens.All {
+			fmt.Fprintf(&b, "%s %s %d of %d %v %q\n", id, k.Role, len(k.Uses), k.Max, k.Uses, k.Usable(l.s.Now))
+		}
+	case "cluster":
+		fmt.Fprintf(&b, "generation %d, newest gossip key %.4s\n", l.s.Cluster.Generation, l.s.Cluster.GossipKeys[0])
 	case "groups":
 		for name, g := range l.s.Groups.All {
 			healthy, total := l.s.GroupHealthy(name)
@@ -242,6 +277,19 @@ func readJailArg(j *spec.Jail, a string) {
 	case "volume":
 		j.Volumes = append(j.Volumes, spec.Volume{Name: v, Path: "/" + v})
 	}
+}
+
+func fields(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ';' })
+}
+
+func labels(s string) map[string]string {
+	out := map[string]string{}
+	for _, f := range fields(s) {
+		k, v, _ := strings.Cut(f, ":")
+		out[k] = v
+	}
+	return out
 }
 
 func number(s string) int64 {
