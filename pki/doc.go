@@ -10,7 +10,7 @@
 //     whatever else a CSR asks for is ignored, so a captured host cannot obtain
 //     another's names.
 //   - Who a certificate speaks for is its one SPIFFE URI
-//     (spiffe://CLUSTER/jail/NAME, /host/ID or /user/NAME), never its CN.
+//     (spiffe://CLUSTER/jail/NAME, /server/ID, /host/ID or /user/NAME), never its CN.
 //   - Time and serial randomness are arguments. (Key generation and signing
 //     draw from the operating system: Go's crypto/ecdsa takes nothing else.)
 //   - What is written into a jail is written beneath its root through os.Root,

@@ -12,9 +12,10 @@ type Role string
 
 // The roles; each is the first path segment of a SPIFFE URI.
 const (
-	RoleJail Role = "jail"
-	RoleHost Role = "host"
-	RoleUser Role = "user"
+	RoleJail   Role = "jail"
+	RoleHost   Role = "host"   // a member that never votes
+	RoleServer Role = "server" // a member that may vote and lead
+	RoleUser   Role = "user"
 )
 
 // ID is who a certificate speaks for.
@@ -55,10 +56,10 @@ func ParseID(uri string) (ID, error) {
 	}
 	id.Role, id.Name = Role(role), name
 	switch id.Role {
-	case RoleJail, RoleHost, RoleUser:
+	case RoleJail, RoleHost, RoleServer, RoleUser:
 		return id, nil
 	}
-	return ID{}, fmt.Errorf("identity %q: role %q is none of jail, host, user", uri, role)
+	return ID{}, fmt.Errorf("identity %q: role %q is none of jail, host, server, user", uri, role)
 }
 
 // cutSegment splits "/a/b" into a and b; more or fewer segments are refused.
