@@ -22,12 +22,40 @@ const xattrPrefix = "SCHILY.xattr."
 // than limits. Left out, and told to progress: device nodes, fifos, attributes of overlayfs itself; a jail's /dev is
 // made at its start.
 func extractTar(ctx context.Context, r io.Reader, dst string, limits Limits, progress Progress) error {
+	return unpackTar(ctx, r, dst, unpacking{limits: limits, progress: progress})
+}
+
+// unpackMode says what becomes of a delta's whiteouts and opaque directories.
+type unpackMode int
+
+const (
+	plainTree  unpackMode = iota // they are not wanted: left out
+	keepDelta                    // they stay what they are, for overlayfs
+	applyDelta                   // they remove what dst has there
+)
+
+type unpacking struct {
+	mode     unpackMode
+	devices  bool // take device nodes and fifos
+	limits   Limits
+	progress Progress
+}
+
+func (u unpacking) extractor(root *os.Root) *extractor {
+	if u.progress == nil {
+		u.progress = func(string) {}
+	}
+	return &extractor{unpacking: u, root: root, count: tally{limits: u.limits.withDefaults()}}
+}
+
+// unpackTar is extractTar for every kind of tree. An empty archive is an error where a root file system is wanted.
+func unpackTar(ctx context.Context, r io.Reader, dst string, u unpacking) error {
 	root, err := os.OpenRoot(dst)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	x := &extractor{root: root, progress: progress, count: tally{limits: limits}}
+	x := u.extractor(root)
 	tr := tar.NewReader(r)
 	for {
 		if err := ctx.Err(); err != nil {
@@ -54,11 +82,19 @@ func extractTar(ctx context.Context, r io.Reader, dst string, limits Limits, pro
 }
 
 type extractor struct {
-	root     *os.Root
-	progress Progress
-	count    tally
-	skipped  int
-	dirs     []dirTime // set at the end, because filling a directory changes its time
+	unpacking
+	root    *os.Root
+	count   tally
+	skipped int
+	dirs    []dirTime // set at the end, because filling a directory changes its time
+}
+
+// take is member for a tree that is packed in this process.
+func (x *extractor) take(h *tar.Header, content *os.File) error {
+	if content == nil { // a nil *os.File would be no nil io.Reader
+		return x.member(h, nil)
+	}
+	return x.member(h, content)
 }
 
 type dirTime struct {
@@ -79,8 +115,10 @@ func (x *extractor) member(h *tar.Header, content io.Reader) error {
 	case tar.TypeXGlobalHeader:
 		return nil
 	default:
-		x.skip(h)
-		return nil
+		if !x.wantsNode(h) {
+			x.skip(h)
+			return nil
+		}
 	}
 	at, err := resolveParent(x.root, name)
 	if err != nil {
@@ -92,15 +130,15 @@ func (x *extractor) member(h *tar.Header, content io.Reader) error {
 	if h.Typeflag == tar.TypeDir {
 		return x.dir(h, at)
 	}
-	if info, err := x.root.Lstat(at); err == nil {
-		if info.IsDir() {
-			return errors.New("it stands where a directory is")
-		}
-		if err := x.root.Remove(at); err != nil {
-			return err
-		}
+	if err := x.makeRoom(at); err != nil {
+		return err
+	}
+	if isWhiteout(h) && x.mode == applyDelta {
+		return nil // what it removes is gone
 	}
 	switch h.Typeflag {
+	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
+		return x.node(h, at)
 	case tar.TypeSymlink:
 		if climbs(name, h.Linkname) {
 			return fmt.Errorf("link to %q climbs out of the archive: refused", h.Linkname)
@@ -122,7 +160,31 @@ func (x *extractor) skip(h *tar.Header) {
 	}
 }
 
+// makeRoom removes what a member replaces.
+func (x *extractor) makeRoom(at string) error {
+	info, err := x.root.Lstat(at)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.IsDir() && x.mode == applyDelta {
+		return x.root.RemoveAll(at)
+	}
+	if info.IsDir() {
+		return errors.New("it stands where a directory is")
+	}
+	return x.root.Remove(at)
+}
+
 func (x *extractor) dir(h *tar.Header, at string) error {
+	opaque := h.PAXRecords[xattrPrefix+opaqueXattr] == "y"
+	if info, err := x.root.Lstat(at); err == nil && x.mode == applyDelta && at != "." && (opaque || !info.IsDir()) {
+		if err := x.root.RemoveAll(at); err != nil {
+			return err
+		}
+	}
 	if err := x.root.Mkdir(at, 0o755); err != nil {
 		info, serr := x.root.Lstat(at)
 		if !errors.Is(err, fs.ErrExist) || serr != nil || !info.IsDir() {
@@ -133,7 +195,28 @@ func (x *extractor) dir(h *tar.Header, at string) error {
 	if err := x.root.Lchown(at, h.Uid, h.Gid); err != nil {
 		return err
 	}
-	return x.root.Chmod(at, h.FileInfo().Mode())
+	if err := x.root.Chmod(at, h.FileInfo().Mode()); err != nil || x.mode == plainTree {
+		return err
+	}
+	f, err := x.root.Open(at)
+	if err != nil {
+		return err
+	}
+	return errors.Join(x.attributes(h, f), f.Close())
+}
+
+// attributes sets those that this mode wants.
+func (x *extractor) attributes(h *tar.Header, f *os.File) error {
+	for k, v := range h.PAXRecords {
+		a, ok := strings.CutPrefix(k, xattrPrefix)
+		if !ok || !keptXattr(a) || a == opaqueXattr && (x.mode != keepDelta || h.Typeflag != tar.TypeDir) {
+			continue
+		}
+		if err := setXattr(f, a, v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (x *extractor) hardLink(h *tar.Header, at string) error {
@@ -154,7 +237,7 @@ func (x *extractor) file(h *tar.Header, at string, content io.Reader) error {
 		return err
 	}
 	n, err := io.Copy(f, content)
-	if err == nil && n != h.Size {
+	if _, grows := content.(*os.File); err == nil && n != h.Size && !grows { // a file that is copied live may change
 		err = io.ErrUnexpectedEOF
 	}
 	if err == nil {
@@ -163,11 +246,8 @@ func (x *extractor) file(h *tar.Header, at string, content io.Reader) error {
 	if err == nil {
 		err = f.Chmod(h.FileInfo().Mode()) // after chown, which clears setuid
 	}
-	for k, v := range h.PAXRecords {
-		// Of all attributes only these are wanted: trusted.overlay.* would be orders to the kernel.
-		if a, ok := strings.CutPrefix(k, xattrPrefix); ok && err == nil && (a == "security.capability" || strings.HasPrefix(a, "user.")) {
-			err = setXattr(f, a, v)
-		}
+	if err == nil {
+		err = x.attributes(h, f)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
