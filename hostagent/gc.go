@@ -26,11 +26,6 @@ type Garbage struct {
 	Bytes int64  // on disk; 0 for an image, which is only a name for layers
 }
 
-// layerTeller is what CollectImages needs beside zfssync.Store.
-type layerTeller interface {
-	Layer(key string) (zfssync.LayerInfo, error)
-}
-
 // CollectImages removes images that no name of the cluster means, no jail
 // and no Run of this host has, and that are not among the newest; and layers
 // that no image which stays needs. It returns what went, and whether a build
@@ -100,10 +95,6 @@ func (a *Agent) namedKeys() []string {
 
 // planGC finds the garbage, images first, and what Sweep has to keep.
 func (a *Agent) planGC(ctx context.Context, o GC) ([]Garbage, zfssync.Keep, error) {
-	tell, ok := a.c.Store.(layerTeller)
-	if !ok {
-		return nil, zfssync.Keep{}, errors.New("collect images: this host's storage does not tell its layers")
-	}
 	l, err := a.c.Store.List(ctx)
 	if err != nil {
 		return nil, zfssync.Keep{}, fmt.Errorf("collect images: %w", err)
@@ -120,7 +111,7 @@ func (a *Agent) planGC(ctx context.Context, o GC) ([]Garbage, zfssync.Keep, erro
 			plan = append(plan, Garbage{Kind: "image", Key: i.Key, Name: i.Name})
 			continue
 		}
-		top, err := tell.Layer(i.Top)
+		top, err := a.c.Store.Layer(i.Top)
 		if errors.Is(err, zfssync.ErrNotFound) {
 			continue // an image whose layer is gone needs nothing
 		}
@@ -136,7 +127,7 @@ func (a *Agent) planGC(ctx context.Context, o GC) ([]Garbage, zfssync.Keep, erro
 		if need[k] {
 			continue
 		}
-		info, err := tell.Layer(k)
+		info, err := a.c.Store.Layer(k)
 		if err != nil {
 			return nil, keep, fmt.Errorf("collect images: %w", err)
 		}

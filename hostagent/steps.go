@@ -126,7 +126,7 @@ func (w *worker) volumes(ctx context.Context, want Want, ids zfssync.IDMap) ([]j
 		source := v.Source
 		if source == "" {
 			var err error
-			id := zfssync.VolumeID(strings.Join([]string{want.Jail.Wish, want.Jail.Spec.Name, v.Name}, "."))
+			id := VolumeOf(want.Jail.Wish, want.Jail.Spec.Name, v.Name)
 			if source, err = w.a.c.Store.Volume(ctx, id, v.QuotaBytes); err != nil {
 				return nil, fmt.Errorf("volume %s of jail %s: %w", v.Name, w.row.Name, err)
 			}

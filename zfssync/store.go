@@ -55,6 +55,8 @@ type Store interface {
 	Volume(ctx context.Context, id VolumeID, quotaBytes int64) (path string, err error)
 	// DestroyVolume removes a volume and its content; ErrInUse while it is bound anywhere.
 	DestroyVolume(ctx context.Context, id VolumeID) error
+	// VolumeInfo describes a volume; ErrNotFound. Counting its bytes ends with ctx.
+	VolumeInfo(ctx context.Context, id VolumeID) (VolumeInfo, error)
 
 	// Layer describes a committed layer; ErrNotFound.
 	Layer(key string) (LayerInfo, error)
