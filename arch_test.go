@@ -36,7 +36,15 @@ var layers = map[string]layer{
 	"jail":    {[]string{"internal/run"}, "drivers get whole wishes as plain values: they never see the State"},
 	"netd":    {[]string{"internal/run"}, "drivers get whole wishes as plain values: they never see the State"},
 	"zfssync": {[]string{"internal/run"}, "drivers get whole wishes as plain values: they never see the State"},
-	"pki":     {nil, "keys and certificates are small enough to audit alone"},
+	"zfssync/bundle": {
+		[]string{"zfssync"},
+		"a format, and what is true of it: it fetches nothing and stores nothing",
+	},
+	"zfssync/source": {
+		[]string{"zfssync", "zfssync/bundle", "internal/run"},
+		"it brings bases here and checks them; who is trusted and what was here before it is told",
+	},
+	"pki": {nil, "keys and certificates are small enough to audit alone"},
 
 	"zfssync/chunk": {nil, "cutting streams needs no store: bundles and transfers both stand on it"},
 	"zfssync/transfer": {
@@ -44,7 +52,11 @@ var layers = map[string]layer{
 		"it moves what a Store holds between hosts; who may come, and which hosts there are, it is told",
 	},
 
-	"cluster": {[]string{"fsm", "spec"}, "the log carries commands, whatever they mean"},
+	"cluster":           {[]string{"fsm", "spec"}, "the log carries commands, whatever they mean"},
+	"cluster/transport": {[]string{"pki"}, "the port knows who is there by certificates, and nothing of what is said"},
+	"cluster/gossip":    {nil, "who is alive is seen without knowing what anybody does"},
+	"cluster/join":      {[]string{"pki"}, "a token and a certificate: what the cluster thinks of them is asked through an interface"},
+	"cluster/rpc":       {[]string{"cluster", "cluster/transport", "fsm", "spec", "pki"}, "it carries proposals between members, for the log alone"},
 	"hostagent": {
 		[]string{"fsm", "spec", "jail", "netd", "zfssync", "pki", "internal/run", "hostagent/build"},
 		"only the agent touches drivers, and it proposes through an interface of its own",
@@ -67,7 +79,7 @@ var layers = map[string]layer{
 
 	"cmd/rexcarcer": {
 		[]string{
-			"cluster", "hostagent", "hostagent/build", "dnsd", "dhcpd", "api", "pki", "scheduler", "plan", "fsm", "spec",
+			"cluster", "cluster/transport", "cluster/gossip", "cluster/join", "cluster/rpc", "hostagent", "hostagent/build", "dnsd", "dhcpd", "api", "pki", "scheduler", "plan", "fsm", "spec",
 			"jail", "netd", "zfssync", "internal/run",
 		},
 		"it wires: it makes each part and hands it to the others",
