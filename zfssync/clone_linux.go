@@ -14,6 +14,7 @@ type cloneRecord struct {
 	ImageKey string       `json:"image_key"`
 	Top      string       `json:"top"`
 	Options  CloneOptions `json:"options"`
+	Head     string       `json:"head,omitempty"` // snapshot from which it has to be made before it is used
 }
 
 // Clone implements Store.
@@ -30,16 +31,35 @@ func (o *Overlay) Clone(ctx context.Context, imageKey, uuid string, opt CloneOpt
 		return "", err
 	}
 	defer unlock()
-	if err := o.clone(imageKey, uuid, opt); err != nil {
+	if err := o.clone(ctx, imageKey, uuid, opt); err != nil {
 		return "", fmt.Errorf("clone image %s for jail %s: %w", imageKey, uuid, err)
 	}
 	return o.root(uuid), nil
 }
 
-func (o *Overlay) clone(imageKey, uuid string, opt CloneOptions) error {
+// begin makes the clone from its newest received, or rolled back to, snapshot. The ids with which it is mounted are this
+// host's own matter: on disk there are those of the jail.
+func (o *Overlay) begin(ctx context.Context, uuid string, was cloneRecord, opt CloneOptions) error {
+	if mounted, err := isMounted(o.root(uuid)); err != nil || mounted {
+		return err
+	}
+	was.Options = opt
+	if err := writeJSON(filepath.Join(o.jail(uuid), "clone.json"), was, true); err != nil {
+		return err
+	}
+	return o.materialize(ctx, Object{KindJail, uuid})
+}
+
+func (o *Overlay) clone(ctx context.Context, imageKey, uuid string, opt CloneOptions) error {
 	var was cloneRecord
 	record := filepath.Join(o.jail(uuid), "clone.json")
 	known := readJSON(record, &was) == nil // absent, or cut off by a power loss: it is written anew
+	if known && was.Head != "" && was.ImageKey == imageKey {
+		if err := o.begin(ctx, uuid, was, opt); err != nil {
+			return err
+		}
+		was.Options = opt
+	}
 	if known && (was.ImageKey != imageKey || was.Options != opt) {
 		return fmt.Errorf("it is a clone of %s with %+v already: destroy it first", was.ImageKey, was.Options)
 	}

@@ -118,6 +118,10 @@ func (o *Overlay) needed(l Listing) map[string]bool {
 		if img, err := o.readImage(c.ImageKey); err == nil {
 			add(img.Top)
 		}
+		var rec cloneRecord // received before its image, or older than the image
+		if readJSON(filepath.Join(o.jail(c.UUID), "clone.json"), &rec) == nil {
+			add(rec.Top)
+		}
 	}
 	return need
 }

@@ -29,6 +29,9 @@ type Overlay struct {
 
 	discards atomic.Int64 // number of the next name in trash
 
+	heldSnaps holds                    // by directory
+	fail      func(point string) error // for tests: nil, or dies at a point; immutable after OpenOverlay
+
 	keys keyLocks // one clone, image or volume at a time, by its name
 
 	mu     sync.Mutex      // guards the rest
@@ -105,6 +108,8 @@ func (o *Overlay) probe() error {
 	o.feat = Features{
 		Driver: "overlayfs", MaxLayers: maxLayers, LayerFDs: true,
 		QuotaReason: "overlayfs on a plain directory has no quota; put volumes with a quota on ZFS",
+		Format:      FormatTar, IncrementsReason: "tar streams of volumes are whole; chunks that the receiver has are not sent again",
+		ResumeReason: "a tar stream begins anew", AtomicReason: "a snapshot is a copy: stop the jail, or make its program pause, for one moment's state",
 	}
 	err := o.probeOne(overlayMount{}, IDMap{})
 	if errors.Is(err, errNoLayerFD) {

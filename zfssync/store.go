@@ -58,6 +58,8 @@ type Store interface {
 	// VolumeInfo describes a volume; ErrNotFound. Counting its bytes ends with ctx.
 	VolumeInfo(ctx context.Context, id VolumeID) (VolumeInfo, error)
 
+	// Streams: snapshots, and moving them between hosts.
+	Streams
 	// Layer describes a committed layer; ErrNotFound.
 	Layer(key string) (LayerInfo, error)
 

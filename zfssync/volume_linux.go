@@ -11,7 +11,8 @@ import (
 
 // volumeRecord is volumes/<id>/volume.json.
 type volumeRecord struct {
-	QuotaBytes int64 `json:"quota_bytes,omitempty"` // wished for; not enforced here
+	QuotaBytes int64  `json:"quota_bytes,omitempty"` // wished for; not enforced here
+	Head       string `json:"head,omitempty"`        // snapshot from which it has to be made before it is used
 }
 
 // Volume implements Store.
@@ -25,6 +26,9 @@ func (o *Overlay) Volume(ctx context.Context, id VolumeID, quotaBytes int64) (st
 	}
 	defer unlock()
 	data := filepath.Join(o.volume(id), "data")
+	if err := o.materialize(ctx, Object{KindVolume, string(id)}); err != nil {
+		return "", fmt.Errorf("volume %s: %w", id, noSpace(err))
+	}
 	if err := os.MkdirAll(data, 0o755); err != nil {
 		return "", fmt.Errorf("volume %s: %w", id, err)
 	}
@@ -33,7 +37,8 @@ func (o *Overlay) Volume(ctx context.Context, id VolumeID, quotaBytes int64) (st
 	if err := readJSON(record, &was); err == nil && was.QuotaBytes == quotaBytes {
 		return data, nil
 	}
-	if err := writeJSON(record, volumeRecord{QuotaBytes: quotaBytes}, true); err != nil {
+	was.QuotaBytes = quotaBytes
+	if err := writeJSON(record, was, true); err != nil {
 		return "", fmt.Errorf("volume %s: %w", id, err)
 	}
 	return data, nil
@@ -55,6 +60,15 @@ func (o *Overlay) DestroyVolume(ctx context.Context, id VolumeID) error {
 	}
 	if at != "" {
 		return fmt.Errorf("destroy volume %s: it is mounted at %s: %w", id, at, ErrInUse)
+	}
+	snaps, err := o.readSnaps(Object{KindVolume, string(id)})
+	if err != nil {
+		return fmt.Errorf("destroy volume %s: %w", id, err)
+	}
+	for _, s := range snaps {
+		if o.heldSnaps.has(o.snap(Object{KindVolume, string(id)}, s.name)) {
+			return fmt.Errorf("destroy volume %s: its snapshot %s is being sent or held: %w", id, s.name, ErrInUse)
+		}
 	}
 	if err := o.discard(o.volume(id)); err != nil {
 		return fmt.Errorf("destroy volume %s: %w", id, err)

@@ -17,6 +17,11 @@ func (o *Overlay) VolumeInfo(ctx context.Context, id VolumeID) (VolumeInfo, erro
 		return info, err
 	}
 	data := filepath.Join(o.volume(id), "data")
+	if head, err := o.head(Object{KindVolume, string(id)}); err != nil {
+		return info, fmt.Errorf("volume %s: %w", id, err)
+	} else if head != "" { // received, and not used yet
+		data = filepath.Join(o.snap(Object{KindVolume, string(id)}, head), "data")
+	}
 	if _, err := os.Stat(data); errors.Is(err, fs.ErrNotExist) {
 		return info, fmt.Errorf("volume %s: %w", id, ErrNotFound)
 	}

@@ -1,0 +1,484 @@
+package zfssync
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A snapshot of a volume or jail is a copy of its directory: snaps/<name>/{data,snapshot.json} beside it. Where the file
+// system shares blocks between files (btrfs, xfs), the copy costs none.
+
+// snapRecord is snapshot.json.
+type snapRecord struct {
+	GUID      string    `json:"guid"`
+	Seq       int64     `json:"seq"` // orders them: clocks go back
+	Bytes     int64     `json:"bytes"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+func (l layout) objectDir(obj Object) string {
+	if obj.Kind == KindJail {
+		return l.jail(obj.Name)
+	}
+	return l.volume(VolumeID(obj.Name))
+}
+
+func (l layout) snaps(obj Object) string { return filepath.Join(l.objectDir(obj), "snaps") }
+
+func (l layout) snap(obj Object, name string) string { return filepath.Join(l.snaps(obj), name) }
+
+// liveDir is what a snapshot is taken of.
+func (l layout) liveDir(obj Object) string {
+	if obj.Kind == KindJail {
+		return l.upper(obj.Name)
+	}
+	return filepath.Join(l.objectDir(obj), "data")
+}
+
+type namedSnap struct {
+	name string
+	snapRecord
+}
+
+// readSnaps lists the snapshots of a volume or jail, oldest first.
+func (l layout) readSnaps(obj Object) ([]namedSnap, error) {
+	entries, err := os.ReadDir(l.snaps(obj))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	var out []namedSnap
+	for _, e := range entries {
+		s := namedSnap{name: e.Name()}
+		if err := readJSON(filepath.Join(l.snap(obj, s.name), "snapshot.json"), &s.snapRecord); err != nil {
+			return nil, fmt.Errorf("snapshot %s of %s: %w", s.name, obj, err)
+		}
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b namedSnap) int {
+		return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.name, b.name))
+	})
+	return out, nil
+}
+
+// Snapshots implements Streams.
+func (o *Overlay) Snapshots(ctx context.Context, obj Object) ([]Snapshot, error) {
+	if err := errors.Join(obj.check(), ctx.Err()); err != nil {
+		return nil, err
+	}
+	if obj.Kind == KindLayer {
+		m, err := o.readLayer(obj.Name)
+		if errors.Is(err, ErrNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		s := Snapshot{Object: obj, Name: LayerSnapshot, GUID: m.Key, CreatedAt: m.CreatedAt, Bytes: m.Bytes, Format: FormatTar, Base: m.Base}
+		if len(m.Chain) > 0 {
+			s.Origin, s.Layer = m.Chain[0], m.Chain[0]
+		}
+		return []Snapshot{s}, nil
+	}
+	list, err := o.readSnaps(obj)
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots of %s: %w", obj, err)
+	}
+	var rec cloneRecord
+	if obj.Kind == KindJail && len(list) > 0 {
+		if err := readJSON(filepath.Join(o.jail(obj.Name), "clone.json"), &rec); err != nil {
+			return nil, fmt.Errorf("list snapshots of %s: %w", obj, err)
+		}
+	}
+	out := make([]Snapshot, 0, len(list))
+	for _, s := range list {
+		out = append(out, Snapshot{
+			Object: obj, Name: s.name, GUID: s.GUID, CreatedAt: s.CreatedAt, Bytes: s.Bytes, Format: FormatTar,
+			Origin: rec.Top, Layer: rec.Top, Image: rec.ImageKey,
+		})
+	}
+	return out, nil
+}
+
+// snapshotOf returns the snapshot called name, "" for the newest; ErrNotFound.
+func snapshotOf(list []Snapshot, obj Object, name string) (Snapshot, error) {
+	for _, s := range slices.Backward(list) {
+		if name == "" || s.Name == name {
+			return s, nil
+		}
+	}
+	if name == "" {
+		return Snapshot{}, fmt.Errorf("%s has no snapshot: %w", obj, ErrNotFound)
+	}
+	return Snapshot{}, fmt.Errorf("%s has no snapshot %s: %w", obj, name, ErrNotFound)
+}
+
+// TakeSnapshot implements Streams.
+func (o *Overlay) TakeSnapshot(ctx context.Context, obj Object, name string) (Snapshot, error) {
+	if err := errors.Join(obj.check(), checkName("snapshot", name)); err != nil {
+		return Snapshot{}, err
+	}
+	if obj.Kind == KindLayer {
+		return Snapshot{}, fmt.Errorf("snapshot of %s: a layer has its only one", obj)
+	}
+	unlock, err := o.keys.lock(ctx, obj.lockName())
+	if err != nil {
+		return Snapshot{}, err
+	}
+	defer unlock()
+	if err := o.takeSnapshot(ctx, obj, name); err != nil {
+		return Snapshot{}, fmt.Errorf("take snapshot %s of %s: %w", name, obj, noSpace(err))
+	}
+	list, err := o.Snapshots(ctx, obj)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	return snapshotOf(list, obj, name)
+}
+
+func (o *Overlay) takeSnapshot(ctx context.Context, obj Object, name string) error {
+	list, err := o.readSnaps(obj)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(list, func(s namedSnap) bool { return s.name == name }) {
+		return nil
+	}
+	if err := o.materialize(ctx, obj); err != nil {
+		return err
+	}
+	live := o.liveDir(obj)
+	if _, err := os.Stat(live); errors.Is(err, os.ErrNotExist) {
+		return ErrNotFound
+	} else if err != nil {
+		return err
+	}
+	return o.staged("snap-", func(dir string) error {
+		data := filepath.Join(dir, "data")
+		if err := os.Mkdir(data, 0o700); err != nil {
+			return err
+		}
+		if err := copyExact(ctx, live, data, true); err != nil {
+			return err
+		}
+		return o.commitSnap(obj, name, dir, "")
+	})
+}
+
+// commitSnap gives the staged directory dir its record and its place. guid "" makes a new one.
+func (o *Overlay) commitSnap(obj Object, name, dir, guid string) error {
+	list, err := o.readSnaps(obj)
+	if err != nil {
+		return err
+	}
+	rec := snapRecord{GUID: guid, Seq: 1, CreatedAt: time.Now().UTC()}
+	if len(list) > 0 {
+		rec.Seq = list[len(list)-1].Seq + 1
+	}
+	if guid == "" {
+		var id [16]byte
+		_, _ = rand.Read(id[:]) // never fails, see crypto/rand
+		rec.GUID = hex.EncodeToString(id[:])
+	}
+	if rec.Bytes, err = diskUsage(filepath.Join(dir, "data")); err != nil {
+		return err
+	}
+	if err := writeJSON(filepath.Join(dir, "snapshot.json"), rec, false); err != nil {
+		return err
+	}
+	if err := o.point("snapshot written"); err != nil {
+		return err
+	}
+	if err := syncFS(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(o.snaps(obj), 0o700); err != nil {
+		return err
+	}
+	if err := os.Rename(dir, o.snap(obj, name)); err != nil {
+		return err
+	}
+	return syncDir(o.snaps(obj))
+}
+
+// staged calls do with a directory that is swept after a crash, and removed afterwards unless do renamed it away.
+func (o *Overlay) staged(prefix string, do func(dir string) error) (err error) {
+	o.mu.Lock()
+	dir, err := os.MkdirTemp(o.staging(), prefix)
+	if err == nil {
+		o.active[dir] = true
+	}
+	o.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, os.RemoveAll(dir))
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		delete(o.active, dir)
+	}()
+	return do(dir)
+}
+
+// DropSnapshot implements Streams.
+func (o *Overlay) DropSnapshot(ctx context.Context, obj Object, name string) error {
+	if err := errors.Join(obj.check(), checkName("snapshot", name)); err != nil {
+		return err
+	}
+	if obj.Kind == KindLayer {
+		return fmt.Errorf("drop snapshot of %s: it is the layer itself: %w", obj, ErrInUse)
+	}
+	unlock, err := o.keys.lock(ctx, obj.lockName())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := o.dropSnapshot(obj, name); err != nil {
+		return fmt.Errorf("drop snapshot %s of %s: %w", name, obj, err)
+	}
+	return nil
+}
+
+func (o *Overlay) dropSnapshot(obj Object, name string) error {
+	if o.heldSnaps.has(o.snap(obj, name)) {
+		return fmt.Errorf("it is being sent or held: %w", ErrInUse)
+	}
+	// What was received and never used has no other copy: the snapshot becomes it.
+	head, err := o.head(obj)
+	if err != nil {
+		return err
+	}
+	if head == name {
+		if err := o.replaceLive(obj, filepath.Join(o.snap(obj, name), "data")); err != nil {
+			return err
+		}
+		if err := o.point("head moved"); err != nil {
+			return err
+		}
+		if err := o.setHead(obj, ""); err != nil {
+			return err
+		}
+	}
+	return o.discard(o.snap(obj, name))
+}
+
+// Rollback implements Streams.
+func (o *Overlay) Rollback(ctx context.Context, obj Object, name string, opt RollbackOptions) error {
+	if err := errors.Join(obj.check(), checkName("snapshot", name)); err != nil {
+		return err
+	}
+	unlock, err := o.keys.lock(ctx, obj.lockName())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := o.rollback(ctx, obj, name, opt); err != nil {
+		return fmt.Errorf("roll %s back to snapshot %s: %w", obj, name, noSpace(err))
+	}
+	return nil
+}
+
+func (o *Overlay) rollback(ctx context.Context, obj Object, name string, opt RollbackOptions) error {
+	list, err := o.readSnaps(obj)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(list, func(s namedSnap) bool { return s.name == name })
+	if i < 0 {
+		return fmt.Errorf("there is no such snapshot: %w", ErrNotFound)
+	}
+	later := list[i+1:]
+	if len(later) > 0 && !opt.DropLater {
+		return fmt.Errorf("%d would be destroyed, the newest is %s: %w", len(later), later[len(later)-1].name, ErrLaterSnapshots)
+	}
+	if err := o.unused(obj); err != nil {
+		return err
+	}
+	for _, s := range later {
+		if o.heldSnaps.has(o.snap(obj, s.name)) {
+			return fmt.Errorf("snapshot %s is being sent or held: %w", s.name, ErrInUse)
+		}
+	}
+	if err := o.setHead(obj, name); err != nil { // from here on it is rolled back, whatever comes
+		return err
+	}
+	if err := o.point("rolled back"); err != nil {
+		return err
+	}
+	for _, s := range slices.Backward(later) {
+		if err := o.discard(o.snap(obj, s.name)); err != nil {
+			return err
+		}
+	}
+	return o.materialize(ctx, obj)
+}
+
+// unused returns ErrInUse while a jail sees obj.
+func (o *Overlay) unused(obj Object) error {
+	at := ""
+	var err error
+	switch obj.Kind {
+	case KindVolume:
+		at, err = o.boundAt(VolumeID(obj.Name))
+	case KindJail:
+		var mounted bool
+		if mounted, err = isMounted(o.root(obj.Name)); mounted {
+			at = o.root(obj.Name)
+		}
+	}
+	if err == nil && at != "" {
+		err = fmt.Errorf("it is mounted at %s, stop the jail first: %w", at, ErrInUse)
+	}
+	return err
+}
+
+// head is the snapshot from which the live directory has to be made anew before it is used; "" when it is as it should be.
+// One that is not there, or no longer, means nothing: whoever wrote it died before, or after, it meant something.
+func (o *Overlay) head(obj Object) (string, error) {
+	var rec struct {
+		Head string `json:"head"`
+	}
+	err := readJSON(o.recordFile(obj), &rec)
+	if errors.Is(err, ErrNotFound) || err == nil && rec.Head == "" {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	_, err = os.Stat(filepath.Join(o.snap(obj, rec.Head), "data"))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	return rec.Head, err
+}
+
+func (o *Overlay) recordFile(obj Object) string {
+	if obj.Kind == KindJail {
+		return filepath.Join(o.jail(obj.Name), "clone.json")
+	}
+	return filepath.Join(o.objectDir(obj), "volume.json")
+}
+
+func (o *Overlay) setHead(obj Object, name string) error {
+	if obj.Kind == KindJail {
+		var rec cloneRecord
+		if err := readJSON(o.recordFile(obj), &rec); err != nil {
+			return err
+		}
+		rec.Head = name
+		return writeJSON(o.recordFile(obj), rec, true)
+	}
+	var rec volumeRecord
+	if err := readJSON(o.recordFile(obj), &rec); err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	rec.Head = name
+	return writeJSON(o.recordFile(obj), rec, true)
+}
+
+// materialize makes the live directory from the head, if there is one. Killed before its end it begins anew.
+func (o *Overlay) materialize(ctx context.Context, obj Object) error {
+	head, err := o.head(obj)
+	if err != nil || head == "" {
+		return err
+	}
+	return o.staged("head-", func(dir string) error {
+		if err := copyExact(ctx, filepath.Join(o.snap(obj, head), "data"), dir, false); err != nil {
+			return err
+		}
+		if err := o.point("head copied"); err != nil {
+			return err
+		}
+		if err := syncFS(dir); err != nil {
+			return err
+		}
+		if err := o.replaceLive(obj, dir); err != nil {
+			return err
+		}
+		if err := o.point("head in place"); err != nil {
+			return err
+		}
+		return o.setHead(obj, "")
+	})
+}
+
+// replaceLive puts the directory from in the place of the live one.
+func (o *Overlay) replaceLive(obj Object, from string) error {
+	live := o.liveDir(obj)
+	if obj.Kind == KindJail { // what overlayfs keeps beside it belongs to the old one
+		if err := o.discard(filepath.Dir(live)); err != nil {
+			return err
+		}
+		if err := os.Mkdir(filepath.Dir(live), 0o700); err != nil {
+			return err
+		}
+	}
+	return exchange(from, live)
+}
+
+// exchange puts the directory from in the place of to, and what was there in from's.
+func exchange(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
+	if errors.Is(err, unix.ENOENT) {
+		err = os.Rename(from, to)
+	}
+	if err != nil {
+		return &os.LinkError{Op: "exchange", Old: from, New: to, Err: err}
+	}
+	return nil
+}
+
+// HoldSnapshot implements Streams.
+func (o *Overlay) HoldSnapshot(ctx context.Context, obj Object, name string) (func(), error) {
+	list, err := o.Snapshots(ctx, obj)
+	if err != nil {
+		return nil, err
+	}
+	s, err := snapshotOf(list, obj, name)
+	if err != nil {
+		return nil, fmt.Errorf("hold: %w", err)
+	}
+	if obj.Kind == KindLayer {
+		return o.Hold(), nil
+	}
+	return o.heldSnaps.hold(o.snap(obj, s.Name)), nil
+}
+
+// holds counts who needs a snapshot. A crash lets go of all.
+type holds struct {
+	mu sync.Mutex
+	n  map[string]int // guarded by mu
+}
+
+func (h *holds) hold(what string) (release func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.n == nil {
+		h.n = map[string]int{}
+	}
+	h.n[what]++
+	return sync.OnceFunc(func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.n[what]--; h.n[what] == 0 {
+			delete(h.n, what)
+		}
+	})
+}
+
+func (h *holds) has(what string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.n[what] > 0
+}
