@@ -56,7 +56,7 @@ func runDaemon(ctx context.Context, o options) (err error) {
 	}
 	drv, err := openDrivers(o, d.instance(), d.reg, logger)
 	if err != nil {
-		return err
+		return asked(ctx, err)
 	}
 	defer func() { err = errors.Join(err, drv.close()) }()
 	if err := d.openCluster(); err != nil {
@@ -65,10 +65,10 @@ func runDaemon(ctx context.Context, o options) (err error) {
 	defer func() { err = errors.Join(err, d.node.Close()) }()
 	d.agent, err = hostagent.New(ctx, d.agentConfig(drv))
 	if err != nil {
-		return err
+		return asked(ctx, err)
 	}
 	defer func() { err = errors.Join(err, d.agent.Close()) }()
-	err = d.serve(ctx)
+	err = asked(ctx, d.serve(ctx))
 	if !o.Dev {
 		return err
 	}
@@ -76,6 +76,15 @@ func runDaemon(ctx context.Context, o options) (err error) {
 	retreat, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 	defer cancel()
 	return errors.Join(err, d.agent.Retreat(retreat))
+}
+
+// asked drops an error that only says that the daemon was told to end: doing
+// so while it still starts is no failure.
+func asked(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // instance is a short name for the data directory: several daemons can live
@@ -125,6 +134,7 @@ func (d *daemon) serve(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("the cluster was not founded: %w", err), g.Wait())
 	}
 	g.Go(func() error { return d.agent.Run(ctx) })
+	d.awaitHost(ctx)
 	for _, part := range []func(context.Context) error{d.serveLocal, d.serveTLS, d.serveMetrics, d.serveDNS, d.serveFeeds} {
 		g.Go(func() error { return part(ctx) })
 	}
@@ -137,6 +147,18 @@ func (d *daemon) serve(ctx context.Context) error {
 		return nil
 	})
 	return g.Wait()
+}
+
+// awaitHost waits until the log knows this host: a plan that is made before
+// has no host to put jails on. The doors of a host that cannot reach a quorum
+// open all the same.
+func (d *daemon) awaitHost(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_, _ = d.node.Wait(ctx, func(s *fsm.State) bool { // in vain is no error, see above
+		_, known := s.Hosts.Get(string(d.node.ID()))
+		return known
+	})
 }
 
 // found is a leader's duty: the first one makes the cluster.
