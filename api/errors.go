@@ -66,7 +66,7 @@ func fail(code, object, hint, format string, args ...any) *Error {
 func notFound(kind, name string) *Error {
 	verb := map[string]string{
 		"jail": "rexctl ps", "network": "rexctl network ls", "image": "rexctl image ls", "host": "rexctl host ls",
-		"cert": "rexctl cert ls", "wish": "rexctl status",
+		"cert": "rexctl cert ls", "wish": "rexctl status", "volume": "rexctl volume ls",
 	}[kind]
 	return fail("not_found", kind+" "+name, verb, "no such %s", kind)
 }
@@ -79,6 +79,9 @@ func asError(err error) *Error {
 	var old interface{ Oldest() uint64 }
 	switch {
 	case errors.As(err, &e):
+		if e.Status == 0 { // made outside of this package
+			e.Status = statusOf[e.Code]
+		}
 		return e
 	case errors.As(err, &refusal):
 		e = fail(string(refusal.Code), refusal.Object, "", "%s", refusal.Text)

@@ -69,6 +69,13 @@ func routes() []route {
 			query: []param{{"tag", "boolean", "also give the image its name"}}, out: BuildLine{}, limit: maxContext, stream: true, media: ndjson, handle: (*Server).buildImage,
 		},
 
+		{method: "GET", pattern: "/v1/volumes", access: forRead, summary: "Volumes of the host that is asked", out: []VolumeRow{}, handle: (*Server).listVolumes},
+		{method: "GET", pattern: "/v1/volumes/{name}", access: forRead, summary: "One volume with its snapshots", out: VolumeShow{}, stream: true, handle: (*Server).showVolume},
+		{method: "DELETE", pattern: "/v1/volumes/{name}", access: forWrite, summary: "Remove a volume that no jail has, with its snapshots", stream: true, out: VolumeRow{}, handle: (*Server).removeVolume},
+		{method: "PUT", pattern: "/v1/volumes/{name}/snapshots/{snapshot}", access: forWrite, summary: "Make a snapshot of a volume", stream: true, out: VolumeSnapshot{}, handle: (*Server).snapshotVolume},
+		{method: "DELETE", pattern: "/v1/volumes/{name}/snapshots/{snapshot}", access: forWrite, summary: "Remove a snapshot of a volume", stream: true, out: VolumeShow{}, handle: (*Server).dropVolumeSnapshot},
+		{method: "POST", pattern: "/v1/volumes/{name}/rollback", access: forWrite, summary: "Make a volume that no jail has what it was at a snapshot", stream: true, in: RollbackRequest{}, out: VolumeShow{}, handle: (*Server).rollbackVolume},
+
 		{method: "GET", pattern: "/v1/dns/records", access: forRead, summary: "All records that are served", query: []param{pNetwork}, out: []RecordRow{}, handle: (*Server).listRecords},
 		{method: "GET", pattern: "/v1/dns/query", access: forRead, summary: "Ask this host's DNS server", query: []param{{"name", "string", "to look up"}, {"type", "string", "A (default), AAAA, PTR, SRV, ..."}}, out: DNSAnswer{}, handle: (*Server).queryDNS},
 		{method: "GET", pattern: "/v1/certs", access: forRead, summary: "All certificates", out: []CertRow{}, handle: (*Server).listCerts},

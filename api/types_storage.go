@@ -1,11 +1,27 @@
 package api
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Storage is what a host's storage can be asked; see Host.
 type Storage interface {
 	// CollectImages removes images and layers that nobody needs.
 	CollectImages(ctx context.Context, r GCRequest) (GCResult, error)
+
+	// Volumes lists the host's volumes, without their snapshots.
+	Volumes(ctx context.Context) ([]VolumeShow, error)
+	// Volume shows one with its snapshots.
+	Volume(ctx context.Context, name string) (VolumeShow, error)
+	// SnapshotVolume makes a snapshot; the one of that name is returned as it is.
+	SnapshotVolume(ctx context.Context, name, snapshot string) (VolumeSnapshot, error)
+	// DropVolumeSnapshot removes one.
+	DropVolumeSnapshot(ctx context.Context, name, snapshot string) error
+	// RollbackVolume makes the volume what it was; no jail may have it.
+	RollbackVolume(ctx context.Context, name string, r RollbackRequest) error
+	// RemoveVolume removes it with its snapshots; no jail may have it.
+	RemoveVolume(ctx context.Context, name string) error
 }
 
 // GCRequest says what an image gc may remove.
@@ -29,4 +45,38 @@ type Garbage struct {
 	Key   string `json:"key"`
 	Name  string `json:"name,omitempty"` // of the image, or what the base was made from
 	Bytes int64  `json:"bytes"`
+}
+
+// VolumeRow is one volume of a host.
+type VolumeRow struct {
+	Name       string `json:"name"` // WISH.JAIL.VOLUME
+	Wish       string `json:"wish"`
+	Jail       string `json:"jail"`
+	Volume     string `json:"volume"`
+	Path       string `json:"path,omitempty"` // in the jail; "" for an orphan
+	State      string `json:"state"`          // used (a jail has it now), idle, orphan (no wish declares it)
+	QuotaBytes int64  `json:"quota_bytes"`    // 0: none
+	Bytes      int64  `json:"bytes"`          // on disk, without snapshots; -1: too large to be counted in time
+	Snapshots  int    `json:"snapshots"`
+	Host       string `json:"host"`
+}
+
+// VolumeShow is one volume with its snapshots, oldest first.
+type VolumeShow struct {
+	VolumeRow
+	Snapshot []VolumeSnapshot `json:"snapshot_list"`
+}
+
+// VolumeSnapshot is one snapshot of a volume.
+type VolumeSnapshot struct {
+	Name      string    `json:"name"`
+	CreatedAt time.Time `json:"created_at"`
+	Bytes     int64     `json:"bytes"`            // that it refers to; 0 when unknown
+	Steady    bool      `json:"steady,omitempty"` // when just made: it shows one moment, nothing was written meanwhile
+}
+
+// RollbackRequest says to what a volume goes back.
+type RollbackRequest struct {
+	Snapshot  string `json:"snapshot"`
+	DropLater bool   `json:"drop_later,omitempty"` // destroy the snapshots that are newer
 }

@@ -23,9 +23,10 @@ const HostID fsm.HostID = "host-1"
 type Host struct {
 	log *Log
 
-	mu     sync.Mutex // guards built
-	built  []string   // keys, in order
-	stream chan string
+	mu      sync.Mutex       // guards built and volumes
+	built   []string         // keys, in order
+	volumes []api.VolumeShow // by name
+	stream  chan string
 }
 
 // ID implements api.Host.

@@ -83,7 +83,12 @@ func objects(ctx context.Context, e *env, a *arranger) []string {
 	defer cancel()
 	// Errors leave the list empty: a key press is no place for them.
 	kind, _, _ := strings.Cut(strings.Trim(a.cmd.ArgsUsage, "[]."), " ")
-	switch strings.Trim(kind, "[].|") {
+	kind = strings.Trim(kind, "[].|")
+	if strings.HasPrefix(kind, "VOLUME") { // [@SNAPSHOT]
+		rows, _ := client.Volumes(ctx)
+		return namesOf(rows, func(r api.VolumeRow) string { return r.Name })
+	}
+	switch kind {
 	case "JAIL", "OBJECT":
 		rows, _ := client.Jails(ctx, api.JailFilter{})
 		return namesOf(rows, func(r api.JailRow) string { return r.Name })
