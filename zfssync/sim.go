@@ -113,3 +113,5 @@ type simBuild struct{}
 func (simBuild) Root() string                 { return "/simulated/build" }
 func (simBuild) Commit(context.Context) error { return nil }
 func (simBuild) Abort() error                 { return nil }
+
+func (simBuild) CommitAs(context.Context, string) error { return nil }

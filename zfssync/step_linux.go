@@ -151,6 +151,17 @@ func (s *step) Commit(ctx context.Context) (err error) {
 	return syncDir(s.o.layers())
 }
 
+// CommitAs implements Build.
+func (s *step) CommitAs(ctx context.Context, key string) error {
+	if _, err := digestOf(key); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.meta.Key = key
+	s.mu.Unlock()
+	return s.Commit(ctx)
+}
+
 // Abort implements Build.
 func (s *step) Abort() error {
 	s.mu.Lock()

@@ -80,6 +80,8 @@ type Build interface {
 	Root() string
 	// Commit unmounts Root, makes the layer durable and gives it its name. After an error the step is aborted.
 	Commit(ctx context.Context) error
+	// CommitAs is Commit under another key: what a step that failed has left, for people to look into.
+	CommitAs(ctx context.Context, key string) error
 	// Abort leaves nothing behind. After Commit it does nothing, so it can be deferred.
 	Abort() error
 }

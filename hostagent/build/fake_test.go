@@ -112,6 +112,11 @@ func (f *fakeStep) Commit(ctx context.Context) error {
 	return ctx.Err()
 }
 
+func (f *fakeStep) CommitAs(ctx context.Context, key string) error {
+	f.key = key
+	return f.Commit(ctx)
+}
+
 func (f *fakeStep) Abort() error {
 	f.s.mu.Lock()
 	defer f.s.mu.Unlock()
