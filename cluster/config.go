@@ -17,11 +17,29 @@ type Config struct {
 	Host      fsm.HostID // "" reads or makes the identity in Dir
 	Advertise string     // address of this node to its peers; "" is "local" (a group of one)
 
-	Transport raft.Transport // nil: a group of one, in memory
+	// Layer carries raft to other members; nil: Transport, and with that nil
+	// too a group of one, in memory.
+	Layer     raft.StreamLayer
+	Transport raft.Transport
+	Peers     Peers // carries everything else to them; nil: nobody is asked
+	// Join waits in an empty directory for a group to take this host in,
+	// instead of founding one.
+	Join bool
+	// Generation is raised each time a lone survivor has recovered the group.
+	Generation uint64
 
-	// Timeouts of raft; zero takes 1 s (150 ms in a group of one, where
+	// Timeouts of raft; zero takes 800 ms (150 ms in a group of one, where
 	// nobody else can be waited for).
 	Heartbeat time.Duration
+
+	// PingEvery is how often a member tells the leader that it is there;
+	// default 1 s, or Heartbeat if that is less.
+	PingEvery time.Duration
+	// LeaderWait is how long Propose waits while nobody leads; default 1.5 s.
+	LeaderWait time.Duration
+	// Stabilize is how long a server must have been well before it may vote;
+	// default 5 s.
+	Stabilize time.Duration
 
 	SnapshotEvery uint64 // entries between snapshots, default 8192
 	TrailingLogs  uint64 // entries kept behind a snapshot, default 10240
@@ -43,7 +61,7 @@ type Config struct {
 // MaxEntryBytes bounds an encoded entry; raft itself would take any size.
 const MaxEntryBytes = 8 << 20
 
-// ErrNotLeader is returned by Propose where another host leads.
+// ErrNotLeader is returned by Propose where nobody could be found who leads.
 var ErrNotLeader = errors.New("this host does not lead the cluster")
 
 // ErrTooOld is returned by Events when the archive no longer reaches back so far.
@@ -62,11 +80,14 @@ func (c *Config) defaults() error {
 	setDefault(&c.ArchiveAge, 365*24*time.Hour)
 	setDefault(&c.HangLimit, 5*time.Second)
 	if c.Heartbeat == 0 {
-		c.Heartbeat = time.Second
-		if c.Transport == nil {
+		c.Heartbeat = 800 * time.Millisecond
+		if c.alone() {
 			c.Heartbeat = 150 * time.Millisecond
 		}
 	}
+	setDefault(&c.PingEvery, min(time.Second, c.Heartbeat))
+	setDefault(&c.LeaderWait, 1500*time.Millisecond)
+	setDefault(&c.Stabilize, 5*time.Second)
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
@@ -75,6 +96,8 @@ func (c *Config) defaults() error {
 	}
 	return nil
 }
+
+func (c *Config) alone() bool { return c.Transport == nil && c.Layer == nil }
 
 func setDefault[T comparable](v *T, d T) {
 	var zero T

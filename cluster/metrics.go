@@ -9,6 +9,8 @@ type metrics struct {
 	apply      prometheus.Histogram
 	index      prometheus.Gauge
 	diskErrors prometheus.Counter
+	voters     prometheus.Gauge
+	tolerance  prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -25,9 +27,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Log index of the published State."}),
 		diskErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "rexcarcer_cluster_disk_errors_total",
 			Help: "Small writes that the data directory refused."}),
+		voters: prometheus.NewGauge(prometheus.GaugeOpts{Name: "rexcarcer_cluster_voters_count",
+			Help: "Servers that vote, as the leader sees it."}),
+		tolerance: prometheus.NewGauge(prometheus.GaugeOpts{Name: "rexcarcer_cluster_failure_tolerance_count",
+			Help: "Voters that may fail before nothing can be written, as the leader sees it."}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.proposals, m.commit, m.batch, m.apply, m.index, m.diskErrors)
+		reg.MustRegister(m.proposals, m.commit, m.batch, m.apply, m.index, m.diskErrors, m.voters, m.tolerance)
 	}
 	return m
 }

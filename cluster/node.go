@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
@@ -28,6 +31,9 @@ type Node struct {
 	guard   *guard
 	lead    <-chan bool // capacity 1, owned by RunDuties
 	metrics *metrics
+	leading atomic.Bool // a duty term runs: all that was committed before it is applied
+
+	members members
 
 	closeOnce sync.Once
 	closeErr  error
@@ -65,7 +71,11 @@ func Open(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", dbPath, err)
 	}
-	n := &Node{cfg: cfg, id: id, store: store, metrics: newMetrics(cfg.Reg)}
+	book, err := readBook(cfg.Dir)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	n := &Node{cfg: cfg, id: id, store: store, metrics: newMetrics(cfg.Reg), members: newMembers(id.Host, book)}
 	if err := n.start(raftDir); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
@@ -92,10 +102,7 @@ func (n *Node) start(raftDir string) (err error) {
 	}
 	n.machine = newMachine(n.archive, n.cfg.Fatal, n.metrics, n.cfg.Clock)
 
-	transport := n.cfg.Transport
-	if transport == nil {
-		_, transport = raft.NewInmemTransport(raft.ServerAddress(n.cfg.Advertise))
-	}
+	transport := n.transport(logger)
 	known, err := raft.HasExistingState(n.store, n.store, snaps)
 	if err != nil {
 		return fmt.Errorf("read raft state: %w", err)
@@ -110,7 +117,7 @@ func (n *Node) start(raftDir string) (err error) {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	n.lead = n.raft.LeaderCh()
-	if known {
+	if known || n.cfg.Join {
 		return nil
 	}
 	one := raft.Configuration{Servers: []raft.Server{{ID: rc.LocalID, Address: raft.ServerAddress(n.cfg.Advertise)}}}
@@ -118,6 +125,20 @@ func (n *Node) start(raftDir string) (err error) {
 		return errors.Join(fmt.Errorf("bootstrap: %w", err), n.raft.Shutdown().Error())
 	}
 	return nil
+}
+
+func (n *Node) transport(logger hclog.Logger) raft.Transport {
+	switch {
+	case n.cfg.Transport != nil:
+		return n.cfg.Transport
+	case n.cfg.Layer == nil:
+		_, t := raft.NewInmemTransport(raft.ServerAddress(n.cfg.Advertise))
+		return t
+	}
+	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		ServerAddressProvider: n, Logger: logger, Stream: n.cfg.Layer, MaxPool: 4, Timeout: 5 * time.Second,
+		MsgpackUseNewTimeFormat: true,
+	})
 }
 
 func (n *Node) raftConfig() *raft.Config {
@@ -178,6 +199,9 @@ func (n *Node) Snapshot() error {
 func (n *Node) Close() error {
 	n.closeOnce.Do(func() {
 		err := n.raft.Shutdown().Error()
+		if c, ok := n.cfg.Layer.(io.Closer); ok {
+			err = errors.Join(err, c.Close())
+		}
 		n.closeErr = errors.Join(err, n.store.Close())
 	})
 	return n.closeErr

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/oklog/ulid/v2"
@@ -27,35 +28,88 @@ func (n *Node) Propose(ctx context.Context, by string, cmd fsm.Command) (fsm.App
 }
 
 // ProposeID is Propose with the caller's id: repeating it is harmless.
+//
+// Where another host leads, the Command is carried there, and ProposeID returns
+// when it was applied here too. While nobody leads it waits for LeaderWait.
 func (n *Node) ProposeID(ctx context.Context, id, by string, cmd fsm.Command) (fsm.Applied, error) {
 	if err := ctx.Err(); err != nil {
 		return fsm.Applied{}, fmt.Errorf("propose %s: %w", cmd.Kind(), err)
 	}
 	start := n.cfg.Clock()
-	raw, err := fsm.Encode(fsm.Entry{V: fsm.Version, ID: id, At: fsm.TimeOf(start), By: by, Cmd: cmd})
+	applied, err := n.proposeSomewhere(ctx, fsm.Entry{V: fsm.Version, ID: id, By: by, Cmd: cmd})
+	switch refusal := (*fsm.Refusal)(nil); {
+	case err == nil:
+		n.metrics.commit.Observe(n.cfg.Clock().Sub(start).Seconds())
+		n.metrics.proposals.WithLabelValues("ok").Inc()
+		return applied, nil
+	case errors.As(err, &refusal):
+		n.metrics.proposals.WithLabelValues("refused").Inc()
+		return applied, err
+	}
+	n.metrics.proposals.WithLabelValues("error").Inc()
+	return applied, fmt.Errorf("propose %s: %w", cmd.Kind(), err)
+}
+
+// proposeSomewhere tries here or at the leader, until LeaderWait has passed
+// since the first try that found none.
+func (n *Node) proposeSomewhere(ctx context.Context, e fsm.Entry) (fsm.Applied, error) {
+	var until time.Time
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		applied, err := n.proposeOnce(ctx, e)
+		if err == nil || !errors.Is(err, ErrNotLeader) || ctx.Err() != nil {
+			return applied, err
+		}
+		now := time.Now()
+		if until.IsZero() {
+			until = now.Add(n.cfg.LeaderWait)
+		}
+		if now.After(until) {
+			return applied, err
+		}
+		if err := pause(ctx, wait); err != nil {
+			return applied, err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (n *Node) proposeOnce(ctx context.Context, e fsm.Entry) (fsm.Applied, error) {
+	if n.cfg.Peers == nil || n.raft.State() == raft.Leader {
+		return n.ProposeHere(ctx, e)
+	}
+	return n.proposeThere(ctx, e)
+}
+
+// ProposeHere commits e if this host leads: else the error is ErrNotLeader.
+// It stamps e.At.
+func (n *Node) ProposeHere(ctx context.Context, e fsm.Entry) (fsm.Applied, error) {
+	e.At = fsm.TimeOf(n.cfg.Clock())
+	raw, err := fsm.Encode(e)
 	if err != nil { // too large, or not to be encoded
-		return fsm.Applied{}, &fsm.Refusal{Code: fsm.CodeInvalid, Object: cmd.Kind(), Text: err.Error()}
+		return fsm.Applied{}, &fsm.Refusal{Code: fsm.CodeInvalid, Object: e.Cmd.Kind(), Text: err.Error()}
 	}
 	future := n.raft.Apply(raw, 0)
 	if err := await(ctx, future); err != nil {
-		n.metrics.proposals.WithLabelValues("error").Inc()
-		if errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipLost) {
+		if errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipLost) || errors.Is(err, raft.ErrLeadershipTransferInProgress) {
 			err = errors.Join(ErrNotLeader, err)
 		}
-		return fsm.Applied{}, fmt.Errorf("propose %s: %w", cmd.Kind(), err)
+		return fsm.Applied{}, err
 	}
-	n.metrics.commit.Observe(n.cfg.Clock().Sub(start).Seconds())
 	out, ok := future.Response().(outcome)
 	if !ok {
-		return fsm.Applied{}, fmt.Errorf("propose %s: no outcome at index %d", cmd.Kind(), future.Index())
+		return fsm.Applied{}, fmt.Errorf("no outcome at index %d", future.Index())
 	}
-	applied := fsm.Applied{Index: future.Index(), Events: out.events}
-	if out.err != nil {
-		n.metrics.proposals.WithLabelValues("refused").Inc()
-		return applied, out.err
-	}
-	n.metrics.proposals.WithLabelValues("ok").Inc()
-	return applied, nil
+	return fsm.Applied{Index: future.Index(), Events: out.events}, out.err
 }
 
 // await is future.Error with a context. A context that cannot end costs no goroutine.

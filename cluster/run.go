@@ -19,12 +19,15 @@ func (n *Node) Run(ctx context.Context, duties ...Duty) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // before the Wait above
 	wg.Go(func() { n.watchDisk(ctx) })
+	wg.Go(func() { n.ping(ctx) })
 
 	failed := make(chan error, len(duties))
 	for ctx.Err() == nil {
 		if !n.awaitLeadership(ctx) {
 			return nil
 		}
+		n.members.begin(n.cfg.Clock())
+		n.leading.Store(true)
 		term, stop := context.WithCancel(ctx)
 		var running sync.WaitGroup
 		for _, d := range duties {
@@ -40,6 +43,7 @@ func (n *Node) Run(ctx context.Context, duties ...Duty) error {
 		case err = <-failed:
 		case <-term.Done():
 		}
+		n.leading.Store(false)
 		stop()
 		running.Wait()
 		if err != nil {

@@ -1,0 +1,204 @@
+package cluster
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+)
+
+// members is what this host knows of the others beside the State. The zero
+// time is never.
+type members struct {
+	self     fsm.HostID // immutable
+	mu       sync.Mutex
+	since    time.Time                // guarded by mu; begin of the term that this host leads
+	heard    map[fsm.HostID]Contact   // guarded by mu; pings to this host
+	book     map[fsm.HostID]string    // guarded by mu; addresses from before the State was there
+	contact  time.Time                // guarded by mu; when the last ping that a leader answered was sent
+	leader   fsm.HostID               // guarded by mu; who led by the last answer
+	hintAt   time.Time                // guarded by mu; when that was said
+	answered map[fsm.HostID]time.Time // guarded by mu; who answered our pings
+	config   raft.Configuration       // guarded by mu; newest that was looked at
+}
+
+// Contact is the last that was heard from a member.
+type Contact struct {
+	At time.Time
+	Ping
+}
+
+func newMembers(self fsm.HostID, book map[fsm.HostID]string) members {
+	return members{self: self, heard: map[fsm.HostID]Contact{}, book: book, answered: map[fsm.HostID]time.Time{}}
+}
+
+// begin forgets what was heard before this host led: pings went elsewhere.
+func (m *members) begin(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.since = now
+	clear(m.heard)
+}
+
+// addr is where a member said that it is, and where it was by older word.
+func (m *members) addr(id fsm.HostID) (heard, known string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.heard[id].Peer, m.book[id]
+}
+
+const hintLife = 5 * time.Second
+
+func (m *members) hint(now time.Time) fsm.HostID {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Sub(m.hintAt) > hintLife {
+		return ""
+	}
+	return m.leader
+}
+
+// voters counts those of the newest known configuration, and who of them
+// answered lately.
+func (m *members) voters() (all, seen int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.config.Servers {
+		if s.Suffrage != raft.Voter {
+			continue
+		}
+		all++
+		if at, ok := m.answered[fsm.HostID(s.ID)]; string(s.ID) == string(m.self) || ok && time.Since(at) < hintLife {
+			seen++
+		}
+	}
+	return all, seen
+}
+
+// Heard takes a member's ping.
+func (n *Node) Heard(from fsm.HostID, p Ping) Pong {
+	leads := n.raft.State() == raft.Leader
+	if leads {
+		n.members.mu.Lock()
+		n.members.heard[from] = Contact{At: n.cfg.Clock(), Ping: p}
+		n.members.mu.Unlock()
+	}
+	leader := n.leader()
+	addr, _ := n.PeerAddr(leader)
+	return Pong{Leader: leader, Addr: addr, Leading: leads, Index: n.State().Index}
+}
+
+// Contacts are the newest pings to this host by sender, while it leads, and
+// since when it leads. A member without one was not heard since then.
+func (n *Node) Contacts() (since time.Time, heard map[fsm.HostID]Contact) {
+	n.members.mu.Lock()
+	defer n.members.mu.Unlock()
+	return n.members.since, maps.Clone(n.members.heard)
+}
+
+// LastContact is when this host last asked and was then answered by a leader.
+// A leader can count on it that a member whose ping it has heard at T will
+// have a LastContact of T at most.
+func (n *Node) LastContact() time.Time {
+	n.members.mu.Lock()
+	defer n.members.mu.Unlock()
+	return n.members.contact
+}
+
+// ping keeps telling the leader that this host is there, until ctx ends.
+func (n *Node) ping(ctx context.Context) {
+	tick := time.NewTicker(n.cfg.PingEvery)
+	defer tick.Stop()
+	for turn := 0; ; turn++ {
+		n.pingOnce(ctx, turn)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (n *Node) pingOnce(ctx context.Context, turn int) {
+	begin := n.cfg.Clock()
+	if f := n.raft.GetConfiguration(); f.Error() == nil {
+		n.learn(f.Configuration())
+	}
+	if n.raft.State() == raft.Leader {
+		if await(ctx, n.raft.VerifyLeader()) == nil {
+			n.members.met(begin, n.id.Host, Pong{Leader: n.id.Host, Leading: true})
+		}
+		return
+	}
+	if n.cfg.Peers == nil {
+		return
+	}
+	to := n.leader()
+	if to == "" {
+		if to = n.someone(turn); to == "" {
+			return
+		}
+	}
+	try, cancel := context.WithTimeout(ctx, max(2*n.cfg.PingEvery, time.Second))
+	defer cancel()
+	pong, err := n.cfg.Peers.Ping(try, to, n.self())
+	if err != nil {
+		n.cfg.Log.Debug("ping", "to", string(to), "err", err)
+		n.members.missed(to)
+		return
+	}
+	n.members.met(begin, to, pong)
+}
+
+func (n *Node) self() Ping {
+	term, _ := strconv.ParseUint(n.raft.Stats()["last_log_term"], 10, 64) // raft writes a number
+	return Ping{Peer: n.cfg.Advertise, Applied: n.State().Index, LastIndex: n.raft.LastIndex(), LastTerm: term}
+}
+
+func (m *members) met(begin time.Time, who fsm.HostID, p Pong) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.answered[who] = begin
+	if p.Leading {
+		m.contact = begin
+	}
+	if p.Leader != "" {
+		m.leader, m.hintAt = p.Leader, begin
+		if p.Addr != "" {
+			m.book[p.Leader] = p.Addr
+		}
+	}
+}
+
+func (m *members) missed(who fsm.HostID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.leader == who {
+		m.leader = ""
+	}
+}
+
+// someone is a member to ask who leads: another one each turn.
+func (n *Node) someone(turn int) fsm.HostID {
+	ids := map[fsm.HostID]bool{}
+	for id := range n.State().Hosts.All {
+		ids[fsm.HostID(id)] = true
+	}
+	n.members.mu.Lock()
+	for id := range n.members.book {
+		ids[id] = true
+	}
+	n.members.mu.Unlock()
+	delete(ids, n.id.Host)
+	if len(ids) == 0 {
+		return ""
+	}
+	list := slices.Sorted(maps.Keys(ids))
+	return list[turn%len(list)]
+}
