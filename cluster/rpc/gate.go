@@ -1,0 +1,54 @@
+package rpc
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/pki"
+)
+
+// ofHosts are the kinds of commands that a member proposes as itself. The
+// State checks that they speak of that member.
+var ofHosts = map[string]bool{
+	fsm.RegisterHost{}.Kind(): true,
+	fsm.ReportRun{}.Kind():    true,
+	fsm.RequestCert{}.Kind():  true,
+	fsm.ReportBuild{}.Kind():  true,
+}
+
+// ofUsers are the kinds that a server carries for users; ofTokens those for
+// hosts that join there.
+var (
+	ofUsers = map[string]bool{
+		fsm.ApplyWish{}.Kind(): true, fsm.DestroyWish{}.Kind(): true, fsm.WantJail{}.Kind(): true, fsm.RestartJail{}.Kind(): true,
+		fsm.TagImage{}.Kind(): true, fsm.UntagImage{}.Kind(): true, fsm.ReportBuild{}.Kind(): true,
+		fsm.MarkHost{}.Kind(): true, fsm.LabelHost{}.Kind(): true, fsm.RemoveHost{}.Kind(): true,
+		fsm.CreateToken{}.Kind(): true, fsm.RevokeToken{}.Kind(): true, fsm.RotateGossip{}.Kind(): true,
+	}
+	ofTokens = map[string]bool{fsm.AdmitHost{}.Kind(): true, fsm.ReportJoin{}.Kind(): true}
+)
+
+// ofLeader are the kinds that nobody carries: the leader's own duties propose
+// them where they are.
+var ofLeader = map[string]bool{
+	fsm.Genesis{}.Kind(): true, fsm.PlaceJail{}.Kind(): true, fsm.StopRun{}.Kind(): true, fsm.SetCert{}.Kind(): true,
+	fsm.RaiseGeneration{}.Kind(): true,
+}
+
+// MayPropose says why peer may not bring e, nil if it may.
+func MayPropose(peer pki.ID, e fsm.Entry) error {
+	kind := e.Cmd.Kind()
+	class, name, _ := strings.Cut(e.By, "/")
+	switch {
+	case class == "host" && name != peer.Name:
+		return fmt.Errorf("%s cannot speak for host %s", peer, name)
+	case class == "host" && ofHosts[kind]:
+		return nil
+	case peer.Role != pki.RoleServer:
+		return fmt.Errorf("%s may propose as itself only: ask a server to %s", peer, kind)
+	case class == "user" && ofUsers[kind], class == "token" && ofTokens[kind]:
+		return nil
+	}
+	return fmt.Errorf("%s cannot propose %s as %s", peer, kind, e.By)
+}
