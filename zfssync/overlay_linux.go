@@ -1,7 +1,6 @@
 package zfssync
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -74,24 +72,6 @@ func OpenOverlay(c Config) (_ Store, err error) {
 		return nil, err
 	}
 	return o, nil
-}
-
-// lockWait is how long a predecessor that was killed may go on holding the lock: the child from which it was just taking
-// a user namespace has the descriptor too, and dies a moment later.
-const lockWait = 2 * time.Second
-
-func lockFile(f *os.File) error {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(lockWait); ; <-tick.C {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return err
-		}
-		if time.Now().After(end) {
-			return errors.New("it is in use by another rexcarcer: stop that one, or choose another -data-dir")
-		}
-	}
 }
 
 // Close implements Store.
@@ -249,54 +229,4 @@ func (o *Overlay) needIDMap(ids IDMap) error {
 		return fmt.Errorf("id range %d+%d: %s; give the jail no range", ids.HostBase, ids.Size, o.feat.IDMapReason)
 	}
 	return nil
-}
-
-// sameRoot gives dir the owner and mode of the directory that it will be merged over: the upper layer's are what shows.
-func sameRoot(dir, lower string) error {
-	st, err := os.Stat(lower)
-	if err != nil {
-		return err
-	}
-	sys := st.Sys().(*syscall.Stat_t)
-	if err := os.Chown(dir, int(sys.Uid), int(sys.Gid)); err != nil {
-		return err
-	}
-	return os.Chmod(dir, st.Mode())
-}
-
-// keyLocks serializes work on one name.
-type keyLocks struct {
-	mu sync.Mutex // guards m
-	m  map[string]*keyLock
-}
-
-type keyLock struct {
-	ch   chan struct{} // size 1: a token is in it while the name is locked
-	refs int
-}
-
-// lock waits for name, or for ctx.
-func (k *keyLocks) lock(ctx context.Context, name string) (unlock func(), err error) {
-	k.mu.Lock()
-	l := k.m[name]
-	if l == nil {
-		l = &keyLock{ch: make(chan struct{}, 1)}
-		k.m[name] = l
-	}
-	l.refs++
-	k.mu.Unlock()
-	drop := func() {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if l.refs--; l.refs == 0 {
-			delete(k.m, name)
-		}
-	}
-	select {
-	case l.ch <- struct{}{}:
-		return func() { <-l.ch; drop() }, nil
-	case <-ctx.Done():
-		drop()
-		return nil, ctx.Err()
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 )
 
 // maxLinks on the way to one file, as Linux has it (path_resolution(7)).
@@ -72,4 +73,17 @@ func resolveParent(root *os.Root, p string) (string, error) {
 
 func split(p string) []string {
 	return strings.FieldsFunc(p, func(r rune) bool { return r == '/' })
+}
+
+// sameRoot gives dir the owner and mode of the directory that it will be merged over: the upper layer's are what shows.
+func sameRoot(dir, lower string) error {
+	st, err := os.Stat(lower)
+	if err != nil {
+		return err
+	}
+	sys := st.Sys().(*syscall.Stat_t)
+	if err := os.Chown(dir, int(sys.Uid), int(sys.Gid)); err != nil {
+		return err
+	}
+	return os.Chmod(dir, st.Mode())
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -453,32 +452,4 @@ func (o *Overlay) HoldSnapshot(ctx context.Context, obj Object, name string) (fu
 		return o.Hold(), nil
 	}
 	return o.heldSnaps.hold(o.snap(obj, s.Name)), nil
-}
-
-// holds counts who needs a snapshot. A crash lets go of all.
-type holds struct {
-	mu sync.Mutex
-	n  map[string]int // guarded by mu
-}
-
-func (h *holds) hold(what string) (release func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.n == nil {
-		h.n = map[string]int{}
-	}
-	h.n[what]++
-	return sync.OnceFunc(func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if h.n[what]--; h.n[what] == 0 {
-			delete(h.n, what)
-		}
-	})
-}
-
-func (h *holds) has(what string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.n[what] > 0
 }
