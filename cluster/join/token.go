@@ -54,11 +54,11 @@ func Parse(s string) (Token, error) {
 		return Token{}, ErrToken
 	}
 	ca, err := text.DecodeString(part[1])
-	if err != nil || len(ca) != sha256.Size {
+	if err != nil || len(ca) != sha256.Size || text.EncodeToString(ca) != part[1] {
 		return Token{}, ErrToken
 	}
 	for i, want := range []int{idBytes, secretBytes} {
-		if b, err := text.DecodeString(part[2+i]); err != nil || len(b) != want {
+		if b, err := text.DecodeString(part[2+i]); err != nil || len(b) != want || text.EncodeToString(b) != part[2+i] {
 			return Token{}, ErrToken
 		}
 	}
