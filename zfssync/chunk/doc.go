@@ -11,7 +11,7 @@
 //     server, a cache or a disk that lies is found out.
 //   - A packed stream is one zstd frame for each chunk, one after the other. RFC 8878 lets frames follow each other, so
 //     any zstd unpacks it, and a chunk can be fetched by a Range request on the file itself.
-//   - Memory is bounded: chunks grow with the stream (ParamsFor), so an index has about 2^18 entries at most.
+//   - Memory is bounded: chunks grow with the stream (ParamsFor), so an index has about 2^18 entries up to 1 TiB, and 2^20 at most.
 //
 // Flow: Split reads a stream chunk by chunk. Pack writes NAME and its Index, which is served as NAME.chunks beside it.
 // Fetch reads the index, takes what a Local has, asks for the rest by Range requests, and writes NAME bit by bit as

@@ -12,14 +12,14 @@ import (
 // Params say how large chunks become.
 type Params struct {
 	Min int // bytes; no boundary is looked for before it; 64..Avg
-	Avg int // bytes; a power of two, 256..16 MiB
-	Max int // bytes; a boundary is set there at the latest; Avg..64 MiB
+	Avg int // bytes; a power of two, 256..4 MiB
+	Max int // bytes; a boundary is set there at the latest; Avg..16 MiB
 }
 
 const (
 	smallestAvg = 8 << 10  // 1 % changed, in runs of 16 KiB at random places, costs under 5 % of the bytes
 	wantChunks  = 1 << 18  // of one stream
-	largestAvg  = 16 << 20 // reached at 4 TiB
+	largestAvg  = 4 << 20 // reached at 512 GiB
 )
 
 // ParamsFor returns the parameters for a stream of about size bytes: the same size in the same power of two gives the
@@ -35,7 +35,7 @@ func ParamsFor(size int64) Params {
 // Check refuses parameters out of range.
 func (p Params) Check() error {
 	if p.Avg < 256 || p.Avg > largestAvg || bits.OnesCount(uint(p.Avg)) != 1 || p.Min < 64 || p.Min > p.Avg || p.Max < p.Avg || p.Max > 4*largestAvg {
-		return fmt.Errorf("chunk sizes %d/%d/%d: want 64 <= min <= avg <= max <= 64 MiB, avg a power of two from 256 to 16 MiB", p.Min, p.Avg, p.Max)
+		return fmt.Errorf("chunk sizes %d/%d/%d: want 64 <= min <= avg <= max <= 16 MiB, avg a power of two from 256 to 4 MiB", p.Min, p.Avg, p.Max)
 	}
 	return nil
 }
