@@ -25,6 +25,14 @@ func digestOf(parts ...string) string {
 // BaseKey is the key of a base that no image of the same Wish is called.
 func BaseKey(base string) string { return digestOf("base", base) }
 
+// BaseKey is the key of the image's base where that is no image: of its text, and of its content where that is pinned.
+func (m *Image) BaseKey() string {
+	if m.BaseDigest == "" {
+		return BaseKey(m.Base)
+	}
+	return digestOf("base", m.Base, m.BaseDigest)
+}
+
 // StepKey is the key of the layer that s makes on top of the layer with the
 // key parent. The line, the text and the key in s do not count.
 func StepKey(parent string, s Step) string {
@@ -79,7 +87,7 @@ func sealKeys(images []Image) (cycle []string) {
 	}
 	for _, n := range topological(names, uses) {
 		m := byName[n]
-		key := BaseKey(m.Base)
+		key := m.BaseKey()
 		if base := byName[m.Base]; base != nil {
 			key = base.Key
 		}

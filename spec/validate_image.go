@@ -17,6 +17,9 @@ func (c *checker) checkImages() {
 		if m.Context != "" && !digestKey.MatchString(m.Context) {
 			c.bad(path, "", "%s: the context %q is not sha256: and 64 hex digits", what, clip(m.Context))
 		}
+		if m.BaseDigest != "" && !digestKey.MatchString(m.BaseDigest) {
+			c.bad(path, "", "%s: the digest %q of its base is not sha256: and 64 hex digits", what, clip(m.BaseDigest))
+		}
 		if !cleanText(m.Rexfile) || len(m.Rexfile) > MaxPathBytes {
 			c.bad(path+"/rexfile", "", "%s: the file name %q has control characters in it or is too long", what, clip(m.Rexfile))
 		}

@@ -57,6 +57,10 @@ type Image struct {
 	Host    string       `json:"hostname,omitempty"`  // HOSTNAME
 	Addr    netip.Prefix `json:"addr,omitzero"`       // IP
 	SSH     bool         `json:"start_ssh,omitempty"` // START_SSH: an sshd with the cluster's user keys
+
+	// BaseDigest pins what is behind Base, where that has a digest of its own: "sha256:<hex>". rexctl asks the cluster for
+	// it and seals the keys again.
+	BaseDigest string `json:"base_digest,omitempty"`
 }
 
 // EnvVar is one NAME=value pair.
