@@ -1,6 +1,9 @@
 package fsm
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // maxCSR is the longest CSR that is taken, in bytes of DER.
 const maxCSR = 4 << 10
@@ -39,6 +42,10 @@ func (c SetCert) decide(t *txn) *Refusal {
 		return refuse(CodeInvalid, object, "the chain has %d bytes of PEM, 1 to %d are taken", len(c.PEM), maxPEM)
 	case cert.PEM == c.PEM && cert.Serial == c.Serial && len(cert.CSR) == 0:
 		return nil
+	case c.Of != nil:
+		if r := c.Of.decide(t, cert, c.CSRSeq); r != nil {
+			return r
+		}
 	case len(cert.CSR) == 0 || cert.CSRSeq != c.CSRSeq:
 		return refuse(CodeConflict, object, "no CSR of run %d waits: its names moved, or a newer run asked", c.CSRSeq)
 	}
@@ -46,5 +53,18 @@ func (c SetCert) decide(t *txn) *Refusal {
 	now.CSR, now.CSRBy, now.CSRSeq = nil, "", 0
 	now.PEM, now.Serial, now.NotAfter, now.Stale = c.PEM, c.Serial, c.NotAfter, false
 	t.emit(CertIssued{&now})
+	return nil
+}
+
+// decide checks that what was signed is still what the jail is.
+func (c CertOf) decide(t *txn, cert *Cert, seq uint64) *Refusal {
+	object := "cert " + string(cert.Jail)
+	r, live := t.liveRun(cert.Jail)
+	switch {
+	case !live || r.Seq != seq || r.Host != c.Host:
+		return refuse(CodeFenced, object, "run %d on host %s does not own it: only the live run gets one", seq, c.Host)
+	case cert.URI != c.URI || !slices.Equal(cert.Names, c.Names) || !slices.Equal(cert.Addrs, c.Addrs):
+		return refuse(CodeConflict, object, "its names moved while it was signed: ask again")
+	}
 	return nil
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,7 +34,7 @@ func everyCommand() []Command {
 		h,
 		MarkHost{"h1", HostLost, "no answer for 10s", 0},
 		RequestCert{"web-1", "h1", 3, []byte{0x30, 0x82}},
-		SetCert{"web-1", 3, "-----BEGIN", "01", 1_800_000_000_000_000_000},
+		SetCert{"web-1", 3, "-----BEGIN", "01", 1_800_000_000_000_000_000, nil},
 		TagImage{spec.Image{Name: "tool:1", Key: testKey(7), Base: "host:/"}},
 		UntagImage{"tool:1"},
 		ReportBuild{testKey(7), "h1", 1 << 20, true},
@@ -244,5 +246,21 @@ func TestReleasedLogsReplayToTheirHash(t *testing.T) {
 	}
 	if got := dumpOf(s); got != string(dump) {
 		t.Errorf("the State is now\n%s\nand was\n%s", got, dump)
+	}
+}
+
+func TestACertificateSignedDirectlyKeepsItsForm(t *testing.T) {
+	t.Parallel()
+	of := &CertOf{"h1", []string{"web-1.n.d"}, []netip.Addr{netip.MustParseAddr("10.0.0.3")}, "spiffe://c/jail/web-1"}
+	raw, err := Encode(Entry{Version, "id-1", 1, "ca", SetCert{"web-1", 3, "-----BEGIN", "01", 2, of}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := Decode(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := back.Cmd.(SetCert).Of; got == nil || got.Host != of.Host || got.URI != of.URI || !slices.Equal(got.Names, of.Names) || !slices.Equal(got.Addrs, of.Addrs) {
+		t.Errorf("%s came back as %+v", raw, got)
 	}
 }

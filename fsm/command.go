@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"net/netip"
+
 	"github.com/rexcarcer/rexcarcer/spec"
 )
 
@@ -112,6 +114,18 @@ type SetCert struct {
 	PEM      string   `json:"pem"`
 	Serial   string   `json:"serial"`
 	NotAfter Time     `json:"not_after"`
+	// Of is what was signed when the CSR came to the leader directly: such a
+	// certificate needs no CSR in the log, so it costs one entry instead of two.
+	Of *CertOf `json:"of,omitempty"`
+}
+
+// CertOf is what a certificate was signed for. It is refused when the jail's
+// Run or names are others by the time the entry is applied.
+type CertOf struct {
+	Host  HostID       `json:"host"` // that made the key
+	Names []string     `json:"names"`
+	Addrs []netip.Addr `json:"addrs"`
+	URI   string       `json:"uri"`
 }
 
 // TagImage gives a name to a build, as `image build -t` does.

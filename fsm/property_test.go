@@ -184,7 +184,14 @@ func drawCommand(rt *rapid.T, l *log) Command {
 		return RequestCert{j, drawHost.Draw(rt, "host"), l.s.NextSeq(j) - 1, []byte("csr")}
 	case "cert":
 		j := drawJail.Draw(rt, "jail")
-		return SetCert{j, l.s.NextSeq(j) - 1, "pem", fmt.Sprint(l.index), l.now}
+		cmd := SetCert{j, l.s.NextSeq(j) - 1, "pem", fmt.Sprint(l.index), l.now, nil}
+		if rapid.Bool().Draw(rt, "direct") {
+			cmd.Of = &CertOf{Host: drawHost.Draw(rt, "host")}
+			if cert, ok := l.s.Certs.Get(string(j)); ok && rapid.Bool().Draw(rt, "names") {
+				cmd.Of.Names, cmd.Of.Addrs, cmd.Of.URI = cert.Names, cert.Addrs, cert.URI
+			}
+		}
+		return cmd
 	case "tag":
 		return TagImage{spec.Image{Name: rapid.SampledFrom([]string{"tool", "a-image"}).Draw(rt, "image"), Key: testKey(rapid.IntRange(1, 3).Draw(rt, "key"))}}
 	case "token":

@@ -114,7 +114,15 @@ func (l *log) tell(d *datadriven.TestData) string {
 	case "csr":
 		return l.told(RequestCert{JailName(word(0)), HostID(word(1)), seq(word(0)), []byte(word(2))})
 	case "cert":
-		return l.told(SetCert{JailName(word(0)), seq(word(0)), word(1), word(1), l.now.Add(time.Hour)})
+		cmd := SetCert{JailName(word(0)), seq(word(0)), word(1), word(1), l.now.Add(time.Hour), nil}
+		if host := opt("host", ""); host != "" { // signed without a CSR in the log, for the names of now or another
+			cert, _ := l.s.Certs.Get(word(0))
+			cmd.Of = &CertOf{HostID(host), cert.Names, cert.Addrs, cert.URI}
+			if name := opt("name", ""); name != "" {
+				cmd.Of.Names = []string{name}
+			}
+		}
+		return l.told(cmd)
 	case "tag":
 		return l.told(TagImage{spec.Image{Name: word(0), Key: testKey(int(number(word(1)))), Base: "debian:bookworm"}})
 	case "untag":

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/rexcarcer/rexcarcer/cluster"
 	"github.com/rexcarcer/rexcarcer/fsm"
 	"github.com/rexcarcer/rexcarcer/pki"
 )
@@ -51,19 +52,47 @@ func signPending(s *fsm.State, ca *pki.CA, life time.Duration, now time.Time, lo
 	return out
 }
 
-func signOne(c *fsm.Cert, ca *pki.CA, life time.Duration, now time.Time) (fsm.Command, error) {
+func signOne(c *fsm.Cert, ca *pki.CA, life time.Duration, now time.Time) (cmd fsm.SetCert, err error) {
 	id, err := pki.ParseID(c.URI)
 	if err != nil {
-		return nil, err
+		return cmd, err
 	}
 	chain, err := pki.Issue(ca, c.CSR, pki.Profile{ID: id, DNSNames: c.Names, IPs: c.Addrs, Lifetime: life, Server: true, Client: true}, now)
 	if err != nil {
-		return nil, err
+		return cmd, err
 	}
 	list, err := pki.ParseChain(chain)
 	if err != nil {
-		return nil, fmt.Errorf("read what was signed: %w", err)
+		return cmd, fmt.Errorf("read what was signed: %w", err)
 	}
 	return fsm.SetCert{Jail: c.Jail, CSRSeq: c.CSRSeq, PEM: string(chain), Serial: list[0].SerialNumber.Text(16),
 		NotAfter: fsm.TimeOf(list[0].NotAfter)}, nil
+}
+
+// directSigner is the log as the agent of a leading host sees it: what it asks
+// the CA for is signed on the spot, and only the certificate is logged. That is
+// one commit instead of two on the way to a running jail. Where that is refused,
+// or another host leads, the request takes the way of all others.
+type directSigner struct {
+	*cluster.Node
+	ca   *pki.CA
+	life time.Duration
+}
+
+func (l directSigner) Propose(ctx context.Context, by string, cmd fsm.Command) (fsm.Applied, error) {
+	ask, ok := cmd.(fsm.RequestCert)
+	if leads, _ := l.Leader(); !ok || !leads {
+		return l.Node.Propose(ctx, by, cmd)
+	}
+	if cert, ok := l.State().Certs.Get(string(ask.Jail)); ok {
+		pending := *cert
+		pending.CSR, pending.CSRSeq = ask.CSR, ask.Seq
+		if set, err := signOne(&pending, l.ca, l.life, time.Now()); err == nil {
+			set.Of = &fsm.CertOf{Host: ask.Host, Names: cert.Names, Addrs: cert.Addrs, URI: cert.URI}
+			if applied, err := l.Node.Propose(ctx, "ca", set); err == nil {
+				return applied, nil
+			}
+		}
+	}
+	return l.Node.Propose(ctx, by, cmd)
 }
