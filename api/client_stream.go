@@ -133,21 +133,25 @@ func (c *Client) Logs(ctx context.Context, jail string, o LogOptions, w io.Write
 	return nil
 }
 
-// Build builds img on the daemon's host. content is the packed build context,
-// nil if the image copies nothing; with tag the image also gets its name.
-func (c *Client) Build(ctx context.Context, img spec.Image, content io.Reader, tag bool, progress func(BuildEvent)) (BuildResult, error) {
+// Build builds an image on the daemon's host. b.Content may be nil if the
+// image copies nothing; with tag the image also gets its name.
+func (c *Client) Build(ctx context.Context, b BuildRequest, tag bool, progress func(BuildEvent)) (BuildResult, error) {
 	body, feed := io.Pipe()
 	form := multipart.NewWriter(feed)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = feed.CloseWithError(writeForm(form, img, content)) // a pipe's CloseWithError never fails
+		_ = feed.CloseWithError(writeForm(form, b.Image, b.Content)) // a pipe's CloseWithError never fails
 	}()
 	defer func() {
 		_ = body.Close() // ends writeForm when the answer came before the whole context was sent
 		<-done
 	}()
-	req, err := c.request(ctx, "POST", "/v1/images/build", url.Values{"tag": {strconv.FormatBool(tag)}}, body)
+	q := url.Values{"tag": {strconv.FormatBool(tag)}, "keep": {strconv.FormatBool(b.Keep)}}
+	if b.Timeout > 0 {
+		q.Set("timeout", b.Timeout.String())
+	}
+	req, err := c.request(ctx, "POST", "/v1/images/build", q, body)
 	if err != nil {
 		return BuildResult{}, err
 	}
@@ -157,7 +161,7 @@ func (c *Client) Build(ctx context.Context, img spec.Image, content io.Reader, t
 		return BuildResult{}, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	return readBuild(res, img.Name, progress)
+	return readBuild(res, b.Image.Name, progress)
 }
 
 func readBuild(res *http.Response, name string, progress func(BuildEvent)) (BuildResult, error) {

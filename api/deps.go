@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
 	"github.com/rexcarcer/rexcarcer/spec"
@@ -33,9 +34,11 @@ type Host interface {
 	// Exec runs a command in the jail and returns its exit code. It ends the
 	// command when ctx ends.
 	Exec(ctx context.Context, jail fsm.JailName, r ExecRequest, s ExecStreams) (int, error)
-	// BuildImage makes the image; content is the packed build context (empty
-	// if the image copies nothing). progress is called from one goroutine.
-	BuildImage(ctx context.Context, img spec.Image, content io.Reader, progress func(BuildEvent)) (BuildResult, error)
+	// BuildImage makes the image. progress is called from one goroutine. With
+	// an error, BuildResult.Kept may say what a failed step has left.
+	BuildImage(ctx context.Context, r BuildRequest, progress func(BuildEvent)) (BuildResult, error)
+	// DebugImage runs a command in a throw-away jail on the image name.
+	DebugImage(ctx context.Context, name string, r ExecRequest, s ExecStreams) (int, error)
 	// Settled waits until this host's networks are as the log had them at
 	// index, or ctx ends.
 	Settled(ctx context.Context, index uint64) error
@@ -43,6 +46,14 @@ type Host interface {
 	Storage
 	// Query asks this host's DNS server.
 	Query(ctx context.Context, name, qtype string) (DNSAnswer, error)
+}
+
+// BuildRequest is one build.
+type BuildRequest struct {
+	Image   spec.Image
+	Content io.Reader     // the packed build context, empty if the image copies nothing
+	Keep    bool          // keep what a step that fails has left
+	Timeout time.Duration // of each step, 0: the host's limit
 }
 
 // LogOptions says how much of a jail's output is wanted.

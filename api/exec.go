@@ -18,15 +18,8 @@ import (
 // exec checks all that can be checked over plain HTTP, then takes the
 // connection over and speaks frames on it.
 func (s *Server) exec(r *request) error {
-	if !strings.EqualFold(r.Header.Get("Upgrade"), execProtocol) {
-		r.w.Header().Set("Upgrade", execProtocol)
-		return fail("bad_request", "", "use rexctl exec", "this route needs Upgrade: %s", execProtocol)
-	}
-	var req ExecRequest
-	if err := r.decode(&req); err != nil {
-		return err
-	}
-	if err := checkExec(req); err != nil {
+	req, err := r.command()
+	if err != nil {
 		return err
 	}
 	name, err := s.jailHere(r)
@@ -36,6 +29,40 @@ func (s *Server) exec(r *request) error {
 	if run, ok := s.cfg.Log.State().Runs.Get(string(name)); !ok || run.Phase != fsm.Running {
 		return fail("not_running", "jail "+string(name), "rexctl why jail/"+string(name), "it is not running")
 	}
+	return s.upgrade(r, func(ctx context.Context, streams ExecStreams) (int, error) {
+		return s.cfg.Host.Exec(ctx, name, req, streams)
+	})
+}
+
+// debugImage is exec in a jail that is made for it.
+func (s *Server) debugImage(r *request) error {
+	req, err := r.command()
+	if err != nil {
+		return err
+	}
+	name := r.PathValue("name")
+	if _, ok := s.cfg.Log.State().Images.Get(name); !ok {
+		return notFound("image", name)
+	}
+	return s.upgrade(r, func(ctx context.Context, streams ExecStreams) (int, error) {
+		return s.cfg.Host.DebugImage(ctx, name, req, streams)
+	})
+}
+
+// command reads what is to be run, and wants the connection to be upgraded.
+func (r *request) command() (req ExecRequest, err error) {
+	if !strings.EqualFold(r.Header.Get("Upgrade"), execProtocol) {
+		r.w.Header().Set("Upgrade", execProtocol)
+		return req, fail("bad_request", "", "use rexctl exec", "this route needs Upgrade: %s", execProtocol)
+	}
+	if err := r.decode(&req); err != nil {
+		return req, err
+	}
+	return req, checkExec(req)
+}
+
+// upgrade takes the connection over for one command.
+func (s *Server) upgrade(r *request, run func(context.Context, ExecStreams) (int, error)) error {
 	conn, buffered, err := r.rc.Hijack()
 	if err != nil {
 		return fail("bad_request", "", "connect with HTTP/1.1", "the connection cannot be upgraded: %v", err)
@@ -46,7 +73,7 @@ func (s *Server) exec(r *request) error {
 	if _, err := fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", execProtocol); err != nil {
 		return err
 	}
-	return s.session(r.Context(), conn, buffered, name, req)
+	return s.session(r.Context(), conn, buffered, run)
 }
 
 func checkExec(req ExecRequest) error {
@@ -70,7 +97,7 @@ func checkExec(req ExecRequest) error {
 
 // session runs the command between two directions of frames. It ends with the
 // command or with the connection, whichever is first, and waits for both.
-func (s *Server) session(ctx context.Context, conn net.Conn, in io.Reader, name fsm.JailName, req ExecRequest) error {
+func (s *Server) session(ctx context.Context, conn net.Conn, in io.Reader, run func(context.Context, ExecStreams) (int, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	out := &frameWriter{w: conn, before: func() { _ = conn.SetWriteDeadline(time.Now().Add(streamStall)) }}
@@ -86,9 +113,7 @@ func (s *Server) session(ctx context.Context, conn net.Conn, in io.Reader, name 
 	})
 	wg.Go(func() { beat(ctx, cancel, out) })
 
-	code, err := s.cfg.Host.Exec(ctx, name, req, ExecStreams{
-		Stdin: stdin, Stdout: out.of(frameStdout), Stderr: out.of(frameStderr), Resize: resize,
-	})
+	code, err := run(ctx, ExecStreams{Stdin: stdin, Stdout: out.of(frameStdout), Stderr: out.of(frameStderr), Resize: resize})
 	if err != nil {
 		b, _ := json.Marshal(asError(err)) // strings only: cannot fail
 		_ = out.write(frameError, b)

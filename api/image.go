@@ -1,10 +1,13 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
 	"github.com/rexcarcer/rexcarcer/spec"
@@ -54,7 +57,7 @@ const maxRest = 64 << 20
 // the log before the build has succeeded; then the log learns who holds the
 // key and, with ?tag=1, what the name means.
 func (s *Server) buildImage(r *request) error {
-	tag, err := flagParam(r.Request, "tag")
+	b, tag, err := buildParams(r)
 	if err != nil {
 		return err
 	}
@@ -62,24 +65,24 @@ func (s *Server) buildImage(r *request) error {
 	if err != nil {
 		return fail("bad_request", "", "send multipart/form-data with the parts image and context", "%v", err)
 	}
-	var img spec.Image
+	img := &b.Image
 	part, err := form.NextPart()
 	if err != nil || part.FormName() != "image" {
 		return fail("bad_request", "", "send the part image first", "the form does not begin with the part image")
 	}
-	if err := json.NewDecoder(io.LimitReader(part, maxWish)).Decode(&img); err != nil {
+	if err := json.NewDecoder(io.LimitReader(part, maxWish)).Decode(img); err != nil {
 		return fail("bad_request", "", "", "the part image is no image: %v", err)
 	}
 	if img.Name == "" || img.Key == "" {
 		return fail("invalid", "image "+img.Name, "", "an image needs name and key")
 	}
-	var content io.Reader = strings.NewReader("")
+	b.Content = strings.NewReader("")
 	switch part, err = form.NextPart(); {
 	case errors.Is(err, io.EOF):
 	case err != nil || part.FormName() != "context":
 		return fail("bad_request", "", "send the part context second", "the form goes on without the part context")
 	default:
-		content = part
+		b.Content = part
 	}
 	// Progress is written while the context may still be read. A connection
 	// on which that was so is not used again: net/http (Go 1.26) reads the
@@ -94,21 +97,59 @@ func (s *Server) buildImage(r *request) error {
 	}()
 	out := newLines(r, ndjson)
 	defer out.close()
-	res, err := s.cfg.Host.BuildImage(r.Context(), img, content, func(e BuildEvent) {
+	res, err := s.cfg.Host.BuildImage(r.Context(), b, func(e BuildEvent) {
 		_ = out.send(BuildLine{Progress: &e}) // a peer that is gone cancels the context
 	})
 	if err == nil {
-		err = s.recordBuild(r, img, res, tag)
+		err = s.recordBuild(r, *img, res, tag)
 	}
 	if err != nil {
 		e := asError(err)
 		if e.Code == "internal" {
-			e = fail("failed", "image "+img.Name, "rexctl image build shows the step's output", "%v", err)
+			e = fail("failed", "image "+img.Name, "rexctl image build --keep, then rexctl image debug", "%v", err)
 		}
+		s.recordKept(r, res.Kept, e)
 		_ = out.send(BuildLine{Error: e})
 		return err
 	}
 	return out.send(BuildLine{Result: &res})
+}
+
+// buildParams reads what the query says of a build.
+func buildParams(r *request) (b BuildRequest, tag bool, err error) {
+	if tag, err = flagParam(r.Request, "tag"); err != nil {
+		return b, false, err
+	}
+	if b.Keep, err = flagParam(r.Request, "keep"); err != nil {
+		return b, false, err
+	}
+	if text := r.URL.Query().Get("timeout"); text != "" {
+		if b.Timeout, err = time.ParseDuration(text); err != nil || b.Timeout <= 0 {
+			return b, false, fail("bad_request", "", "timeout=10m", "timeout %.40q is no time above 0", text)
+		}
+	}
+	return b, tag, nil
+}
+
+// recordKept gives what a failed step has left its name, and says in e how to
+// look into it.
+func (s *Server) recordKept(r *request, kept *spec.Image, e *Error) {
+	if kept == nil {
+		return
+	}
+	// Also when the user has gone: else nobody would know what it is.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), requestTime)
+	defer cancel()
+	id := s.cfg.Host.ID()
+	_, err := s.cfg.Log.Propose(ctx, "host/"+string(id), fsm.ReportBuild{Key: kept.Key, Host: id})
+	if err == nil {
+		_, err = s.cfg.Log.Propose(ctx, r.by, fsm.TagImage{Image: *kept})
+	}
+	if err != nil {
+		e.Message += fmt.Sprintf("\n  what the step left could not be named %s: %v", kept.Name, err)
+		return
+	}
+	e.Hint = "rexctl image debug " + kept.Name + ", which is what the step left; then rexctl image rm " + kept.Name
 }
 
 func (s *Server) recordBuild(r *request, img spec.Image, res BuildResult, tag bool) error {

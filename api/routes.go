@@ -62,11 +62,13 @@ func routes() []route {
 
 		{method: "GET", pattern: "/v1/images", access: forRead, summary: "All image names", out: []ImageRow{}, handle: (*Server).listImages},
 		{method: "DELETE", pattern: "/v1/images/{name}", access: forWrite, summary: "Remove a name that no jail uses", out: Applied{}, handle: (*Server).removeImage},
+		{method: "POST", pattern: "/v1/images/{name}/debug", access: forEnter, summary: "Run a command in a throw-away jail on an image: upgrades the connection as exec does", in: ExecRequest{}, stream: true, media: execProtocol, handle: (*Server).debugImage},
 		{method: "POST", pattern: "/v1/images/gc", access: forWrite, summary: "Remove images and layers of the host that is asked which nobody needs", in: GCRequest{}, out: GCResult{}, stream: true, handle: (*Server).collectImages},
 		{method: "GET", pattern: "/v1/builds", access: forRead, summary: "All image keys that exist somewhere", out: []BuildRow{}, handle: (*Server).listBuilds},
 		{
 			method: "POST", pattern: "/v1/images/build", access: forWrite, summary: "Build an image: multipart form of image (JSON) and context (tar); NDJSON of progress, then the result or an error",
-			query: []param{{"tag", "boolean", "also give the image its name"}}, out: BuildLine{}, limit: maxContext, stream: true, media: ndjson, handle: (*Server).buildImage,
+			query: []param{{"tag", "boolean", "also give the image its name"}, {"keep", "boolean", "keep what a step that fails has left, as NAME:failed"}, {"timeout", "string", "longest time of one step, as 10m; the host's limit if that is shorter"}},
+			out:   BuildLine{}, limit: maxContext, stream: true, media: ndjson, handle: (*Server).buildImage,
 		},
 
 		{method: "GET", pattern: "/v1/volumes", access: forRead, summary: "Volumes of the host that is asked", out: []VolumeRow{}, handle: (*Server).listVolumes},

@@ -178,7 +178,7 @@ func TestBuildReportsProgressThenTheLogKnowsTheKey(t *testing.T) {
 		{Kind: spec.StepRun, Run: "true", Text: "RUN true", Line: 2, Key: "sha256:" + strings.Repeat("c", 64)},
 	}}
 	var states []string
-	res, err := client.Build(t.Context(), img, bytes.NewReader(make([]byte, 3<<20)), false, func(e api.BuildEvent) { states = append(states, e.State+" "+e.Text) })
+	res, err := client.Build(t.Context(), api.BuildRequest{Image: img, Content: bytes.NewReader(make([]byte, 3<<20))}, false, func(e api.BuildEvent) { states = append(states, e.State+" "+e.Text) })
 	if err != nil || res.Key != img.Key || res.Bytes != 3<<20 {
 		t.Fatalf("got %+v, %v", res, err)
 	}
@@ -191,7 +191,7 @@ func TestBuildReportsProgressThenTheLogKnowsTheKey(t *testing.T) {
 	}
 	img.Steps[0].Run = "false"
 	img.Key = "sha256:" + strings.Repeat("d", 64)
-	_, err = client.Build(t.Context(), img, bytes.NewReader([]byte{1}), true, nil)
+	_, err = client.Build(t.Context(), api.BuildRequest{Image: img, Content: bytes.NewReader([]byte{1})}, true, nil)
 	var e *api.Error
 	if !errors.As(err, &e) || e.Code != "failed" || !strings.Contains(err.Error(), "RUN true") {
 		t.Errorf("a failing step: got %v", err)
@@ -206,7 +206,7 @@ func TestBuildReportsProgressThenTheLogKnowsTheKey(t *testing.T) {
 func TestBuildWithoutTheRightIsRefusedBeforeTheContext(t *testing.T) {
 	t.Parallel()
 	client := serve(t, apitest.NewCluster(t, nil), apitest.As("user/x", api.RoleReader))
-	_, err := client.Build(t.Context(), spec.Image{Name: "x", Key: "y"}, bytes.NewReader(make([]byte, 1<<10)), false, nil)
+	_, err := client.Build(t.Context(), api.BuildRequest{Image: spec.Image{Name: "x", Key: "y"}, Content: bytes.NewReader(make([]byte, 1<<10))}, false, nil)
 	var e *api.Error
 	if !errors.As(err, &e) || e.Status != http.StatusForbidden {
 		t.Errorf("got %v, want 403", err)

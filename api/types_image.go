@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/spec"
 )
 
 // ImageRow is one image name.
@@ -44,6 +45,8 @@ type BuildResult struct {
 	Bytes  int64  `json:"bytes"`
 	Cached int    `json:"cached"` // steps that were there already
 	Built  int    `json:"built"`  // steps that ran
+	// Kept is the image that a failed step has left, under a name of its own.
+	Kept *spec.Image `json:"-"`
 }
 
 // BuildLine is one line of the answer to a build: exactly one field is set.

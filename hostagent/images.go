@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -14,8 +13,8 @@ import (
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/hostagent/build"
+	"github.com/rexcarcer/rexcarcer/jail"
 	"github.com/rexcarcer/rexcarcer/netd"
-	"github.com/rexcarcer/rexcarcer/spec"
 	"github.com/rexcarcer/rexcarcer/zfssync"
 )
 
@@ -36,12 +35,29 @@ const buildIDs = firstID - idsPerJail
 
 // Build makes an image on this host; see build.Builder. The cluster hears of
 // it by the caller.
-func (a *Agent) Build(ctx context.Context, img spec.Image, content io.Reader, progress func(build.Event)) (build.Result, error) {
+func (a *Agent) Build(ctx context.Context, r build.Request, progress func(build.Event)) (build.Result, error) {
 	if a.features.Simulated {
-		progress(build.Event{Kind: build.StepCached, Image: img.Name, Text: "simulated: nothing is built"})
-		return build.Result{Key: img.Key, StepsCached: len(img.Steps)}, nil
+		progress(build.Event{Kind: build.StepCached, Image: r.Image.Name, Text: "simulated: nothing is built"})
+		return build.Result{Key: r.Image.Key, StepsCached: len(r.Image.Steps)}, nil
 	}
-	return a.builder.Build(ctx, img, content, progress)
+	return a.builder.Build(ctx, r, progress)
+}
+
+// DebugImage runs a command in a jail of its own on what a name of the
+// cluster means; see build.Builder.Shell.
+func (a *Agent) DebugImage(ctx context.Context, name string, x jail.Exec) (int, error) {
+	if a.features.Simulated {
+		return 0, errors.New("jails are simulated here: there is nothing to look into")
+	}
+	key, ok := a.imageKey(name)
+	if !ok {
+		return 0, fmt.Errorf("image %s: %w", name, zfssync.ErrNotFound)
+	}
+	code, err := a.builder.Shell(ctx, key, x)
+	if err != nil {
+		return 0, fmt.Errorf("look into image %s: %w", name, err)
+	}
+	return code, nil
 }
 
 func (a *Agent) imageKey(name string) (string, bool) {

@@ -136,8 +136,9 @@ func shell(s api.ExecStreams) (int, error) {
 }
 
 // BuildImage implements api.Host. RUN false fails, as it does everywhere.
-func (h *Host) BuildImage(_ context.Context, img spec.Image, content io.Reader, progress func(api.BuildEvent)) (api.BuildResult, error) {
-	n, err := io.Copy(io.Discard, content)
+func (h *Host) BuildImage(_ context.Context, r api.BuildRequest, progress func(api.BuildEvent)) (api.BuildResult, error) {
+	img := r.Image
+	n, err := io.Copy(io.Discard, r.Content)
 	if err != nil {
 		return api.BuildResult{}, fmt.Errorf("receive the context: %w", err)
 	}
@@ -152,7 +153,7 @@ func (h *Host) BuildImage(_ context.Context, img spec.Image, content io.Reader, 
 			for j := range 30 {
 				progress(api.BuildEvent{Step: i + 1, Steps: len(img.Steps), State: "output", Text: fmt.Sprintf("output line %d\n", j+1)})
 			}
-			return api.BuildResult{}, &api.Error{Code: "failed", Object: "image " + img.Name, Message: fmt.Sprintf("%s:%d: %s: exit code 1", img.Rexfile, s.Line, s.Text), Hint: "repair the step and apply again"}
+			return api.BuildResult{Kept: kept(r)}, &api.Error{Code: "failed", Object: "image " + img.Name, Message: fmt.Sprintf("%s:%d: %s: exit code 1", img.Rexfile, s.Line, s.Text), Hint: "repair the step and apply again"}
 		}
 		e.State = "done"
 		progress(e)
@@ -161,6 +162,19 @@ func (h *Host) BuildImage(_ context.Context, img spec.Image, content io.Reader, 
 	defer h.mu.Unlock()
 	h.built = append(h.built, img.Key)
 	return api.BuildResult{Key: img.Key, Bytes: 3 << 20, Built: len(img.Steps)}, nil
+}
+
+// kept is what a failed step leaves when that is asked for.
+func kept(r api.BuildRequest) *spec.Image {
+	if !r.Keep {
+		return nil
+	}
+	return &spec.Image{Name: r.Image.Name + ":failed", Key: "sha256:" + strings.Repeat("f", 64), Base: r.Image.Base}
+}
+
+// DebugImage implements api.Host: the image stands for the jail.
+func (h *Host) DebugImage(ctx context.Context, name string, r api.ExecRequest, s api.ExecStreams) (int, error) {
+	return h.Exec(ctx, fsm.JailName(name), r, s)
 }
 
 // Query implements api.Host from the State's records.

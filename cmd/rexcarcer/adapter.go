@@ -10,7 +10,6 @@ import (
 	"github.com/rexcarcer/rexcarcer/hostagent"
 	"github.com/rexcarcer/rexcarcer/hostagent/build"
 	"github.com/rexcarcer/rexcarcer/jail"
-	"github.com/rexcarcer/rexcarcer/spec"
 )
 
 // apiLog is the cluster as the API sees it: a wish that this host could not
@@ -44,13 +43,22 @@ func (h apiHost) Logs(ctx context.Context, name fsm.JailName, o api.LogOptions, 
 }
 
 func (h apiHost) Exec(ctx context.Context, name fsm.JailName, r api.ExecRequest, s api.ExecStreams) (int, error) {
+	return enter(ctx, r, s, func(ctx context.Context, x jail.Exec) (int, error) { return h.d.agent.Exec(ctx, name, x) })
+}
+
+func (h apiHost) DebugImage(ctx context.Context, name string, r api.ExecRequest, s api.ExecStreams) (int, error) {
+	return enter(ctx, r, s, func(ctx context.Context, x jail.Exec) (int, error) { return h.d.agent.DebugImage(ctx, name, x) })
+}
+
+// enter says in the driver's words what is to be run.
+func enter(ctx context.Context, r api.ExecRequest, s api.ExecStreams, run func(context.Context, jail.Exec) (int, error)) (int, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	x := jail.Exec{Argv: r.Argv, Env: r.Env, User: r.User, WorkDir: r.Dir, TTY: r.TTY, Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr,
 		Size: jail.WinSize{Rows: r.Size.Rows, Cols: r.Size.Cols}}
 	if s.Resize != nil {
 		sizes := make(chan jail.WinSize)
 		x.Resize = sizes
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
 		go func() {
 			for size := range s.Resize {
 				select {
@@ -61,15 +69,15 @@ func (h apiHost) Exec(ctx context.Context, name fsm.JailName, r api.ExecRequest,
 			}
 		}()
 	}
-	return h.d.agent.Exec(ctx, name, x)
+	return run(ctx, x)
 }
 
-func (h apiHost) BuildImage(ctx context.Context, img spec.Image, content io.Reader, progress func(api.BuildEvent)) (api.BuildResult, error) {
+func (h apiHost) BuildImage(ctx context.Context, r api.BuildRequest, progress func(api.BuildEvent)) (api.BuildResult, error) {
 	states := map[build.EventKind]string{
 		build.BaseStarted: "start", build.StepStarted: "start", build.StepCached: "cached", build.Output: "output", build.StepFinished: "done",
 	}
-	res, err := h.d.agent.Build(ctx, img, content, func(e build.Event) {
+	res, err := h.d.agent.Build(ctx, build.Request{Image: r.Image, Context: r.Content, Keep: r.Keep, Timeout: r.Timeout}, func(e build.Event) {
 		progress(api.BuildEvent{Step: e.Step, Steps: e.Steps, State: states[e.Kind], Text: e.Text})
 	})
-	return api.BuildResult{Key: res.Key, Bytes: res.Bytes, Cached: res.StepsCached, Built: res.StepsRun}, err
+	return api.BuildResult{Key: res.Key, Bytes: res.Bytes, Cached: res.StepsCached, Built: res.StepsRun, Kept: res.Kept}, err
 }

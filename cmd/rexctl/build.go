@@ -36,7 +36,7 @@ func buildMissing(c *cli.Context, client *api.Client, p *planned) error {
 		if have[img.Key] {
 			continue
 		}
-		if _, err := buildOne(c, client, img, filepath.Join(p.dir, filepath.FromSlash(path.Dir(img.Rexfile))), false); err != nil {
+		if _, err := buildOne(c, client, img, filepath.Join(p.dir, filepath.FromSlash(path.Dir(img.Rexfile))), buildOptions{}); err != nil {
 			return fmt.Errorf("%w\n  nothing was applied", err)
 		}
 		have[img.Key] = true
@@ -87,8 +87,14 @@ func copied(img spec.Image) []string {
 	return all
 }
 
+// buildOptions are what image build can say, and apply does not.
+type buildOptions struct {
+	tag, keep bool
+	timeout   time.Duration
+}
+
 // buildOne builds img from the build context dir.
-func buildOne(c *cli.Context, client *api.Client, img spec.Image, dir string, tag bool) (api.BuildResult, error) {
+func buildOne(c *cli.Context, client *api.Client, img spec.Image, dir string, o buildOptions) (api.BuildResult, error) {
 	show := &buildProgress{e: envOf(c), name: img.Name, quiet: c.Bool("quiet"), begin: time.Now()}
 	var content io.Reader
 	var packed *packing
@@ -100,7 +106,7 @@ func buildOne(c *cli.Context, client *api.Client, img spec.Image, dir string, ta
 		defer packed.close()
 		content = packed
 	}
-	res, err := client.Build(c.Context, img, content, tag, show.event)
+	res, err := client.Build(c.Context, api.BuildRequest{Image: img, Content: content, Keep: o.keep, Timeout: o.timeout}, o.tag, show.event)
 	show.end()
 	if packed != nil {
 		if changed := packed.differs(img.Context); changed != nil {

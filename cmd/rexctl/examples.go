@@ -30,6 +30,7 @@ var examples = map[string]string{
 	"rexctl image ls":        "rexctl image ls",
 	"rexctl image build":     "rexctl image build -f web.rex -t web:2",
 	"rexctl image rm":        "rexctl image rm web:1 --yes",
+	"rexctl image debug":     "rexctl image debug web:failed -- cat /var/log/dpkg.log",
 	"rexctl image gc":        "rexctl image gc --keep-newest 10 --dry-run",
 	"rexctl volume ls":       "rexctl volume ls --filter state=orphan",
 	"rexctl volume show":     "rexctl volume show demo.postgres.pgdata",

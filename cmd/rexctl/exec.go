@@ -53,12 +53,19 @@ func console(c *cli.Context) error {
 
 // enter runs a command in the jail that the first argument names.
 func enter(c *cli.Context, req api.ExecRequest, interactive bool) error {
-	e := envOf(c)
 	client, name, err := one(c)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	return connected(c, req, interactive, func(ctx context.Context, req api.ExecRequest, s api.ExecStreams) (int, error) {
+		return client.Exec(ctx, name, req, s)
+	})
+}
+
+// connected runs a command far away with this terminal, and ends as it does.
+func connected(c *cli.Context, req api.ExecRequest, interactive bool, run func(context.Context, api.ExecRequest, api.ExecStreams) (int, error)) error {
+	e := envOf(c)
 	streams := api.ExecStreams{Stdout: e.stdout, Stderr: e.stderr}
 	if interactive {
 		streams.Stdin = e.stdin
@@ -71,7 +78,7 @@ func enter(c *cli.Context, req api.ExecRequest, interactive bool) error {
 		}
 		defer restore()
 	}
-	code, err := client.Exec(ctx, name, req, streams)
+	code, err := run(ctx, req, streams)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return &exit{code: 130} // as a shell says of ctrl-C

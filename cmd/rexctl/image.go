@@ -12,14 +12,16 @@ import (
 )
 
 func imageCommand() *cli.Command {
-	return &cli.Command{Name: "image", Usage: "images: ls, build, rm, gc", Subcommands: []*cli.Command{
+	return &cli.Command{Name: "image", Usage: "images: ls, build, debug, gc, rm", Subcommands: []*cli.Command{
 		{Name: "ls", Usage: "list image names", Action: imageLs},
 		{Name: "build", Usage: "build a .rex file", ArgsUsage: "[FILE.rex]", Action: imageBuild, Flags: []cli.Flag{
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "the .rex `FILE`"},
 			&cli.StringFlag{Name: "tag", Aliases: []string{"t"}, Usage: "give the image this `NAME[:TAG]`; default is the file's name"},
+			&cli.BoolFlag{Name: "keep", Usage: "keep what a step that fails has left, as NAME:failed, to look into"},
+			&cli.DurationFlag{Name: "timeout", Usage: "longest `TIME` of one step; default is the host's limit"},
 		}},
 		{Name: "rm", Usage: "remove names that no jail uses", ArgsUsage: "NAME...", Action: imageRm, Flags: []cli.Flag{yesFlag()}},
-		imageGCCommand(),
+		imageDebugCommand(), imageGCCommand(),
 	}}
 }
 
@@ -67,6 +69,9 @@ func imageBuild(c *cli.Context) error {
 	case name == "" || c.NArg() > 0:
 		return usagef("image build wants one .rex file\n  try: rexctl image build web.rex")
 	}
+	if c.IsSet("timeout") && c.Duration("timeout") <= 0 {
+		return usagef("--timeout %s: want a time above 0, such as 10m", c.Duration("timeout"))
+	}
 	s, err := readSource(envOf(c), name)
 	if err != nil {
 		return err
@@ -90,7 +95,7 @@ func imageBuild(c *cli.Context) error {
 		}
 		img.Name = tag
 	}
-	res, err := buildOne(c, client, *img, s.dir, true)
+	res, err := buildOne(c, client, *img, s.dir, buildOptions{tag: true, keep: c.Bool("keep"), timeout: c.Duration("timeout")})
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -46,15 +45,15 @@ func New(c Config) *Builder {
 	return b
 }
 
-// Build makes img unless the store has it. packed is the build context (zfssync.PackContext) when a step copies, else
-// nil. progress may be nil; it is called from one goroutine at a time.
+// Build makes an image unless the store has it. progress may be nil; it is called from one goroutine at a time.
 //
 // Who asks for an image that is being built waits for that build and gets its result. A step that does not work is a
-// *StepError.
-func (b *Builder) Build(ctx context.Context, img spec.Image, packed io.Reader, progress func(Event)) (Result, error) {
+// *StepError; with Request.Keep, Result.Kept is what it left.
+func (b *Builder) Build(ctx context.Context, r Request, progress func(Event)) (Result, error) {
 	if progress == nil {
 		progress = func(Event) {}
 	}
+	img := r.Image
 	for {
 		b.mu.Lock()
 		f := b.flights[img.Key]
@@ -62,7 +61,7 @@ func (b *Builder) Build(ctx context.Context, img spec.Image, packed io.Reader, p
 			f = &flight{done: make(chan struct{})}
 			b.flights[img.Key] = f
 			b.mu.Unlock()
-			f.res, f.err = b.build(ctx, img, packed, progress)
+			f.res, f.err = b.build(ctx, r, progress)
 			b.mu.Lock()
 			delete(b.flights, img.Key)
 			b.mu.Unlock()
@@ -105,6 +104,8 @@ func (b *Builder) Sweep() error {
 type job struct {
 	*Builder
 	img      spec.Image
+	keep     bool
+	timeout  time.Duration // of one step
 	progress func(Event)
 	context  *spool
 	env      []string // of RUN: what ENV said so far
@@ -113,8 +114,8 @@ type job struct {
 	res      Result
 }
 
-func (b *Builder) build(ctx context.Context, img spec.Image, packed io.Reader, progress func(Event)) (_ Result, err error) {
-	begin := time.Now()
+func (b *Builder) build(ctx context.Context, r Request, progress func(Event)) (_ Result, err error) {
+	begin, img := time.Now(), r.Image
 	if b.c.Store.HasImage(img.Key) {
 		have, err := b.c.Store.Image(img.Key)
 		if err != nil {
@@ -126,10 +127,16 @@ func (b *Builder) build(ctx context.Context, img spec.Image, packed io.Reader, p
 	if err := os.MkdirAll(b.c.Dir, 0o711); err != nil {
 		return Result{}, fmt.Errorf("build image %s: %w", img.Name, err)
 	}
-	j := &job{Builder: b, img: img, progress: progress, context: &spool{from: packed, dir: b.c.Dir}, res: Result{Key: img.Key}}
+	j := &job{
+		Builder: b, img: img, keep: r.Keep, timeout: b.c.Timeout, progress: progress,
+		context: &spool{from: r.Context, dir: b.c.Dir}, res: Result{Key: img.Key},
+	}
+	if r.Timeout > 0 {
+		j.timeout = min(j.timeout, r.Timeout)
+	}
 	defer func() { err = errors.Join(err, j.context.close()) }()
 	if err := j.run(ctx); err != nil {
-		return Result{}, fmt.Errorf("build image %s: %w", img.Name, err)
+		return Result{Kept: j.res.Kept}, fmt.Errorf("build image %s: %w", img.Name, err)
 	}
 	have, err := b.c.Store.Image(img.Key)
 	if err != nil {

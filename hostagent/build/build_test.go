@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/jail"
+	"github.com/rexcarcer/rexcarcer/spec"
 )
 
 func newFake(t *testing.T, run func(ctx context.Context, s jail.Spec, say func(string)) int, mod ...func(*Config)) (*Builder, *fakeStore, *fakeJails) {
@@ -37,16 +38,16 @@ func TestOnlyChangedStepsAreRunAgain(t *testing.T) {
 	t.Parallel()
 	b, s, j := newFake(t, nil)
 	one := image(t, "web", "debian:bookworm", "RUN a", "ENV X=1", "RUN b", "RUN c")
-	res, err := b.Build(t.Context(), one, nil, nil)
+	res, err := b.Build(t.Context(), Request{Image: one}, nil)
 	if err != nil || res.StepsRun != 4 || res.StepsCached != 0 {
 		t.Fatalf("first: %+v, %v", res, err)
 	}
-	res, err = b.Build(t.Context(), one, nil, nil)
+	res, err = b.Build(t.Context(), Request{Image: one}, nil)
 	if err != nil || res.StepsRun != 0 || res.StepsCached != 4 || res.Bytes == 0 {
 		t.Fatalf("again: %+v, %v", res, err)
 	}
 	two := image(t, "web", "debian:bookworm", "RUN a", "ENV X=1", "RUN b", "RUN d")
-	res, err = b.Build(t.Context(), two, nil, nil)
+	res, err = b.Build(t.Context(), Request{Image: two}, nil)
 	if err != nil || res.StepsRun != 1 || res.StepsCached != 3 {
 		t.Fatalf("last step changed: %+v, %v", res, err)
 	}
@@ -74,7 +75,7 @@ func TestFailingStepNamesPlaceCodeAndLastOutput(t *testing.T) {
 	})
 	img := image(t, "web", "debian:bookworm", "RUN good", "RUN bad")
 	var out []string
-	_, err := b.Build(t.Context(), img, nil, func(e Event) {
+	_, err := b.Build(t.Context(), Request{Image: img}, func(e Event) {
 		if e.Kind == Output && e.Step == 2 {
 			out = append(out, e.Text)
 		}
@@ -107,7 +108,7 @@ func TestConcurrentBuildsOfOneImageShareTheWork(t *testing.T) {
 	results := make([]error, 8)
 	build := func(i int, progress func(Event)) {
 		defer wg.Done()
-		_, results[i] = b.Build(t.Context(), img, nil, progress)
+		_, results[i] = b.Build(t.Context(), Request{Image: img}, progress)
 	}
 	wg.Add(1)
 	go build(0, nil)
@@ -142,11 +143,11 @@ func TestACancelledBuildDoesNotFailThoseWhoWaitForIt(t *testing.T) {
 	img := image(t, "web", "debian:bookworm", "RUN x")
 	ctx, cancel := context.WithCancel(t.Context())
 	firstErr, secondErr := make(chan error, 1), make(chan error, 1)
-	go func() { _, err := b.Build(ctx, img, nil, nil); firstErr <- err }()
+	go func() { _, err := b.Build(ctx, Request{Image: img}, nil); firstErr <- err }()
 	<-started
 	waiting := make(chan struct{}, 9)
 	go func() {
-		_, err := b.Build(t.Context(), img, nil, func(Event) { waiting <- struct{}{} })
+		_, err := b.Build(t.Context(), Request{Image: img}, func(Event) { waiting <- struct{}{} })
 		secondErr <- err
 	}()
 	<-waiting
@@ -167,7 +168,7 @@ func TestAStepOfTwoImagesIsRunOnce(t *testing.T) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			if _, err := b.Build(t.Context(), image(t, fmt.Sprint("i", i), "debian:bookworm", "RUN common", fmt.Sprint("RUN own", i)), nil, nil); err != nil {
+			if _, err := b.Build(t.Context(), Request{Image: image(t, fmt.Sprint("i", i), "debian:bookworm", "RUN common", fmt.Sprint("RUN own", i))}, nil); err != nil {
 				t.Error(err)
 			}
 		}()
@@ -186,11 +187,68 @@ func TestAStepThatTakesTooLongIsEnded(t *testing.T) {
 		<-ctx.Done()
 		return 0
 	}, func(c *Config) { c.Timeout = 50 * time.Millisecond })
-	_, err := b.Build(t.Context(), image(t, "web", "debian:bookworm", "RUN forever"), nil, nil)
+	_, err := b.Build(t.Context(), Request{Image: image(t, "web", "debian:bookworm", "RUN forever")}, nil)
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "web.rex:2: RUN forever: timed out after 50ms") || !strings.Contains(err.Error(), "| working") {
 		t.Errorf("got %v", err)
 	}
 	if s.aborted != 1 {
 		t.Error("the layer was not aborted")
 	}
+}
+
+func TestTwoFilesWithACommonPrefixRunEachCommonStepOnce(t *testing.T) {
+	t.Parallel()
+	common := []string{"RUN one", "ENV A=1", "RUN two", "RUN three", "RUN four"}
+	images := []spec.Image{
+		image(t, "a", "debian:bookworm", append(slices.Clone(common), "RUN left")...),
+		image(t, "b", "debian:bookworm", append(slices.Clone(common), "RUN right")...),
+	}
+	// The first step goes on when the other build waits for it.
+	waiting := make(chan struct{})
+	b, _, j := newFake(t, func(_ context.Context, s jail.Spec, _ func(string)) int {
+		if s.Argv[2] == "one" {
+			<-waiting
+		}
+		return 0
+	})
+	go func() {
+		defer close(waiting)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for deadline := time.After(20 * time.Second); b.steps.users(images[0].Steps[0].Key) < 2; {
+			select {
+			case <-tick.C:
+			case <-deadline:
+				return // what was run says the rest
+			}
+		}
+	}()
+	var wg sync.WaitGroup
+	results := make([]Result, len(images))
+	for i, img := range images {
+		wg.Go(func() {
+			var err error
+			if results[i], err = b.Build(t.Context(), Request{Image: img}, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(j.runs)
+	if got := strings.Join(j.runs, " "); got != "four left one right three two" {
+		t.Errorf("ran %s", got)
+	}
+	if n := results[0].StepsCached + results[1].StepsCached; n != 4 {
+		t.Errorf("the builds shared %d steps, want 4", n)
+	}
+}
+
+// users is how many hold or wait for the lock of key.
+func (l *locks) users(key string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if k := l.m[key]; k != nil {
+		return k.users
+	}
+	return 0
 }

@@ -24,6 +24,7 @@ type fakeStore struct {
 	images  map[string]zfssync.Image
 	bases   []string
 	open    int
+	clones  int
 	holds   int
 	aborted int
 }
@@ -96,6 +97,20 @@ func (s *fakeStore) BeginStep(_ context.Context, parent, key string, _ zfssync.I
 	return &fakeStep{s: s, parent: parent, key: key, root: root}, nil
 }
 
+func (s *fakeStore) Clone(context.Context, string, string, zfssync.CloneOptions) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clones++
+	return s.tb.TempDir(), nil
+}
+
+func (s *fakeStore) Destroy(context.Context, string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clones--
+	return nil
+}
+
 type fakeStep struct {
 	s                 *fakeStore
 	parent, key, root string
@@ -131,6 +146,8 @@ func (f *fakeStep) Abort() error {
 // fakeJails runs a function in place of a command line.
 type fakeJails struct {
 	run func(ctx context.Context, s jail.Spec, say func(string)) int
+
+	exec func(s jail.Spec, x jail.Exec) int
 
 	mu    sync.Mutex // guards the rest
 	specs map[string]jail.Spec
@@ -181,6 +198,13 @@ func (f *fakeJails) Wait(ctx context.Context, id string) (jail.Status, error) {
 		return jail.Status{}, err
 	}
 	return jail.Status{ID: id, Phase: jail.Stopped, Exit: &jail.Exit{Known: true, Code: code, At: time.Now()}}, nil
+}
+
+func (f *fakeJails) Exec(_ context.Context, id string, x jail.Exec) (int, error) {
+	f.mu.Lock()
+	s := f.specs[id]
+	f.mu.Unlock()
+	return f.exec(s, x), nil
 }
 
 func (f *fakeJails) Remove(_ context.Context, id string) error {

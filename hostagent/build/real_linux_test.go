@@ -128,7 +128,7 @@ func TestRealBuildFromATarball(t *testing.T) {
 	}
 	img = seal(t, img)
 	var out []string
-	res, err := b.Build(t.Context(), img, bytes.NewReader(packed.Bytes()), func(e Event) {
+	res, err := b.Build(t.Context(), Request{Image: img, Context: bytes.NewReader(packed.Bytes())}, func(e Event) {
 		if e.Kind == Output {
 			out = append(out, e.Text)
 		}
@@ -169,7 +169,7 @@ func TestRealBuildFromATarball(t *testing.T) {
 func TestRealFailingStepLeavesNothing(t *testing.T) {
 	b, store := realBuilder(t)
 	img := image(t, "bad", busyboxTar(t), "RUN echo kept > /kept", "RUN seq 1 30 && echo oops >&2 && exit 7")
-	_, err := b.Build(t.Context(), img, nil, nil)
+	_, err := b.Build(t.Context(), Request{Image: img}, nil)
 	step, ok := errors.AsType[*StepError](err)
 	if !ok || step.Code != 7 || step.Line != 3 || len(step.Tail) != 20 || step.Tail[19] != "oops" {
 		t.Fatalf("got %+v, %v", step, err)
@@ -182,7 +182,7 @@ func TestRealFailingStepLeavesNothing(t *testing.T) {
 		t.Errorf("scratch: %v", e)
 	}
 	missing := image(t, "bad", busyboxTar(t), "RUN no-such-command")
-	_, err = b.Build(t.Context(), missing, nil, nil)
+	_, err = b.Build(t.Context(), Request{Image: missing}, nil)
 	if step, ok := errors.AsType[*StepError](err); !ok || step.Code != 127 {
 		t.Errorf("command not found: %v", err)
 	}
@@ -197,16 +197,16 @@ func TestRealWarmRebuildOfTenSteps(t *testing.T) {
 	base := busyboxTar(t)
 	img := image(t, "ten", base, lines...)
 	begin := time.Now()
-	if _, err := b.Build(t.Context(), img, nil, nil); err != nil {
+	if _, err := b.Build(t.Context(), Request{Image: img}, nil); err != nil {
 		t.Fatal(err)
 	}
 	cold := time.Since(begin)
-	same, err := b.Build(t.Context(), img, nil, nil)
+	same, err := b.Build(t.Context(), Request{Image: img}, nil)
 	if err != nil || same.StepsCached != 10 {
 		t.Fatalf("again: %+v, %v", same, err)
 	}
 	img.Command = []string{"/bin/sh"} // another image on the same ten layers
-	warm, err := b.Build(t.Context(), seal(t, img), nil, nil)
+	warm, err := b.Build(t.Context(), Request{Image: seal(t, img)}, nil)
 	if err != nil || warm.StepsCached != 10 || warm.StepsRun != 0 {
 		t.Fatalf("warm: %+v, %v", warm, err)
 	}

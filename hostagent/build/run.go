@@ -33,47 +33,76 @@ type overlaid struct {
 // runStep runs a command line in a jail on root.
 func (j *job) runStep(ctx context.Context, i int, s spec.Step, root string) (err error) {
 	id := "rex-build-" + strings.TrimPrefix(s.Key, "sha256:")[:16]
-	dir := filepath.Join(j.c.Dir, id)
 	// A predecessor that was killed may have left a jail of this name, on a root that is gone.
 	if err := j.c.Jails.Remove(ctx, id); err != nil {
 		return fmt.Errorf("remove the jail of an earlier try: %w", err)
 	}
-	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o711)); err != nil {
+	dir, err := j.scratch(id)
+	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	net, err := j.attach(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, net.close()) }()
+	mounts, undo, err := placeFiles(root, dir, onlyThere(net))
+	if err != nil {
+		return err
+	}
+	x := j.jailOn(root, id, net, mounts)
+	x.Argv, x.Env, x.LogPath = []string{"/bin/sh", "-c", s.Run}, j.runEnv(), filepath.Join(dir, "log")
+	err = j.runJail(ctx, i, x)
+	// Also after a failure: what it has left may be kept.
+	return errors.Join(err, undo())
+}
 
-	net := Network{}
-	if j.c.Attach != nil {
-		if net, err = j.c.Attach(ctx, id); err != nil {
-			return fmt.Errorf("network for the step: %w", err)
-		}
-		if net.Close != nil {
-			defer func() { err = errors.Join(err, net.Close()) }()
-		}
+// scratch makes an empty directory beside the root.
+func (b *Builder) scratch(id string) (string, error) {
+	dir := filepath.Join(b.c.Dir, id)
+	return dir, errors.Join(os.RemoveAll(dir), os.MkdirAll(b.c.Dir, 0o711), os.Mkdir(dir, 0o711))
+}
+
+// attach makes the network of one jail; none is none.
+func (b *Builder) attach(ctx context.Context, id string) (Network, error) {
+	if b.c.Attach == nil {
+		return Network{}, nil
 	}
-	mounts, undo, err := placeFiles(root, dir, []overlaid{
-		{"/etc/resolv.conf", net.ResolvConf, 0o644},
-		{"/usr/sbin/policy-rc.d", policyRC, 0o755},
-	})
+	net, err := b.c.Attach(ctx, id)
 	if err != nil {
-		return err
+		return Network{}, fmt.Errorf("network for the step: %w", err)
 	}
-	err = j.runJail(ctx, i, jail.Spec{
-		ID: id, Name: "build", UUID: id, Hostname: "build", Root: root, NetNS: net.NetNS, Mounts: mounts,
-		Argv: []string{"/bin/sh", "-c", s.Run}, Env: j.runEnv(), WorkDir: "/", LogPath: filepath.Join(dir, "log"),
-		AddCaps: buildCaps, Limits: j.c.Limits, IDMap: jail.IDMap{HostBase: j.c.IDMap.HostBase, Size: j.c.IDMap.Size},
-	})
-	if err != nil {
-		return err
+	return net, nil
+}
+
+func (n Network) close() error {
+	if n.Close == nil {
+		return nil
 	}
-	return undo()
+	return n.Close()
+}
+
+// onlyThere are the files that are there only for building.
+func onlyThere(net Network) []overlaid {
+	return []overlaid{{"/etc/resolv.conf", net.ResolvConf, 0o644}, {"/usr/sbin/policy-rc.d", policyRC, 0o755}}
+}
+
+// jailOn is a jail for building, as far as all of them are alike.
+func (b *Builder) jailOn(root, id string, net Network, mounts []jail.Mount) jail.Spec {
+	return jail.Spec{
+		ID: id, Name: "build", UUID: id, Hostname: "build", Root: root, NetNS: net.NetNS, Mounts: mounts, WorkDir: "/",
+		AddCaps: buildCaps, Limits: b.c.Limits, IDMap: jail.IDMap{HostBase: b.c.IDMap.HostBase, Size: b.c.IDMap.Size},
+	}
 }
 
 // runEnv is what RUN sees: ours first, so that ENV of the image wins.
 func (j *job) runEnv() []string {
-	env := append([]string{"DEBIAN_FRONTEND=noninteractive", "HOME=/root"}, j.c.Env...)
-	return append(append(env, j.baseEnv...), j.env...)
+	return append(append(j.ownEnv(), j.baseEnv...), j.env...)
+}
+
+func (b *Builder) ownEnv() []string {
+	return append([]string{"DEBIAN_FRONTEND=noninteractive", "HOME=/root"}, b.c.Env...)
 }
 
 // runJail starts the jail, hands its output on, and removes it whatever happens.

@@ -68,7 +68,7 @@ func (j *job) step(ctx context.Context, i int, s spec.Step, cached bool) error {
 	}
 	j.emit(StepStarted, i+1, s.Text)
 	begin := time.Now()
-	limited, cancel := context.WithTimeoutCause(ctx, j.c.Timeout, fmt.Errorf("timed out after %v", j.c.Timeout))
+	limited, cancel := context.WithTimeoutCause(ctx, j.timeout, fmt.Errorf("timed out after %v", j.timeout))
 	defer cancel()
 	if err := j.layer(limited, i, s); err != nil {
 		return j.explain(limited, s, err)
@@ -118,6 +118,11 @@ func (j *job) layer(ctx context.Context, i int, s spec.Step) (err error) {
 		err = fmt.Errorf("this version does not know the step %q", s.Kind)
 	}
 	if err != nil {
+		if j.keep && !errors.Is(ctx.Err(), context.Canceled) {
+			if failed := j.keepStep(i, s, l); failed != nil {
+				j.emit(Output, i+1, failed.Error()) // the user has to see both
+			}
+		}
 		return err
 	}
 	return l.Commit(ctx)

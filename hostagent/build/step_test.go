@@ -38,7 +38,7 @@ func TestEnvironmentAndNetworkReachTheStep(t *testing.T) {
 	s.layers["sha256:top"] = ""
 	s.images["sha256:base"] = zfssync.Image{Key: "sha256:base", Top: "sha256:top", Env: []string{"FROM=base"}}
 	img := image(t, "web", "parent", "ENV A=1", "RUN x", "ENV B=2")
-	if _, err := b.Build(t.Context(), img, nil, nil); err != nil {
+	if _, err := b.Build(t.Context(), Request{Image: img}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"DEBIAN_FRONTEND=noninteractive", "HOME=/root", "http_proxy=p", "FROM=base", "A=1"}; !slices.Equal(got.Env, want) {
@@ -59,7 +59,7 @@ func TestMissingBaseIsNotFound(t *testing.T) {
 	t.Parallel()
 	b, _, _ := newFake(t, nil, func(c *Config) { c.Resolve = func(n string) (string, bool) { return "sha256:x", n == "unbuilt" } })
 	for _, base := range []string{"missing", "unbuilt"} {
-		if _, err := b.Build(t.Context(), image(t, "web", base, "RUN x"), nil, nil); !errors.Is(err, zfssync.ErrNotFound) || !strings.Contains(err.Error(), "web") {
+		if _, err := b.Build(t.Context(), Request{Image: image(t, "web", base, "RUN x")}, nil); !errors.Is(err, zfssync.ErrNotFound) || !strings.Contains(err.Error(), "web") {
 			t.Errorf("%s: got %v", base, err)
 		}
 	}
@@ -92,14 +92,14 @@ func TestCopyTakesOnlyTheContentThatTheKeyIsAbout(t *testing.T) {
 		{Kind: spec.StepCopy, Src: []string{"f"}, Dst: "/g", Digest: digest, Line: 3, Text: "COPY f /g"},
 	}})
 	for name, packed := range map[string][]byte{"forged": forged, "garbage": []byte("garbage"), "empty": nil} {
-		if _, err := b.Build(t.Context(), img, bytes.NewReader(packed), nil); err == nil || !strings.Contains(err.Error(), "COPY f /f") {
+		if _, err := b.Build(t.Context(), Request{Image: img, Context: bytes.NewReader(packed)}, nil); err == nil || !strings.Contains(err.Error(), "COPY f /f") {
 			t.Errorf("%s: got %v, want a refusal", name, err)
 		}
 	}
-	if _, err := b.Build(t.Context(), img, nil, nil); err == nil || !strings.Contains(err.Error(), "none was sent") {
+	if _, err := b.Build(t.Context(), Request{Image: img}, nil); err == nil || !strings.Contains(err.Error(), "none was sent") {
 		t.Errorf("no context: got %v", err)
 	}
-	if res, err := b.Build(t.Context(), img, bytes.NewReader(good), nil); err != nil || res.StepsRun != 2 {
+	if res, err := b.Build(t.Context(), Request{Image: img, Context: bytes.NewReader(good)}, nil); err != nil || res.StepsRun != 2 {
 		t.Errorf("got %+v, %v", res, err)
 	}
 }

@@ -2,10 +2,12 @@ package build
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/jail"
+	"github.com/rexcarcer/rexcarcer/spec"
 	"github.com/rexcarcer/rexcarcer/zfssync"
 )
 
@@ -14,6 +16,7 @@ type Jails interface {
 	Start(ctx context.Context, s jail.Spec) (jail.Status, error)
 	Wait(ctx context.Context, id string) (jail.Status, error)
 	Remove(ctx context.Context, id string) error
+	Exec(ctx context.Context, id string, x jail.Exec) (int, error)
 }
 
 // Store is what the builder needs of zfssync.Store.
@@ -24,6 +27,8 @@ type Store interface {
 	HasLayer(key string) bool
 	Base(ctx context.Context, ref, key string, progress zfssync.Progress) error
 	BeginStep(ctx context.Context, parent, key string, ids zfssync.IDMap) (zfssync.Build, error)
+	Clone(ctx context.Context, imageKey, uuid string, o zfssync.CloneOptions) (root string, err error)
+	Destroy(ctx context.Context, uuid string) error
 	Hold() (release func())
 }
 
@@ -51,6 +56,14 @@ type Config struct {
 	Env     []string      // NAME=value for RUN steps, beneath the image's own: a proxy
 	Timeout time.Duration // of one step; 0: an hour
 	Log     *slog.Logger  // nil discards
+}
+
+// Request is one build.
+type Request struct {
+	Image   spec.Image
+	Context io.Reader     // the build context (zfssync.PackContext) when a step copies, else nil
+	Keep    bool          // make an image of what a step that fails has left
+	Timeout time.Duration // of one step, where it is shorter than Config.Timeout; 0: that
 }
 
 // EventKind says what an Event tells.
@@ -82,4 +95,5 @@ type Result struct {
 	StepsRun    int           `json:"steps_run"`
 	StepsCached int           `json:"steps_cached"`
 	Took        time.Duration `json:"took"`
+	Kept        *spec.Image   `json:"kept,omitempty"` // what a failed step left, under a name of its own; see Request.Keep
 }

@@ -99,7 +99,7 @@ var network = spec.KnownNetwork{Name: "bench", Subnet: netip.MustParsePrefix("10
 func (d *Daemon) build(ctx context.Context) error {
 	w, err := d.parse(network.Wish, fmt.Sprintf("image \"busybox\" { rexfile = \"busybox.rex\" }\nnetwork %q { subnet = %q }\n", network.Name, network.Subnet), spec.Inputs{})
 	if err == nil {
-		_, err = d.Client.Build(ctx, w.Images[0], nil, true, nil)
+		_, err = d.Client.Build(ctx, api.BuildRequest{Image: w.Images[0]}, true, nil)
 	}
 	if err == nil {
 		_, err = d.Client.ApplyWish(ctx, w, 0)
