@@ -64,10 +64,15 @@ type Spec struct {
 	Env      []string // NAME=value, later wins; PATH, HOME and TERM have defaults
 	User     string   // "", name, uid, name:group or uid:gid; names are looked up beneath Root
 	WorkDir  string   // absolute; empty: /
-	NetNS    string   // path of a network namespace; empty: a new one without any link
-	Mounts   []Mount
-	Limits   Limits
-	IDMap    IDMap // zero: no user namespace
+	// NetNS is whose network the jail shares. Linux: the path of a network namespace. FreeBSD: the name of a persistent
+	// vnet jail that netd made and configured (interfaces, addresses, routes) before Start and removes after Remove; the
+	// jail is created as its child, named NetNS + "." + its own name, with ip4 and ip6 inherited and neither vnet nor
+	// vnet.interface: so not even its root can change an address, a MAC or a name of an interface. Empty: a new network
+	// without any link.
+	NetNS  string
+	Mounts []Mount
+	Limits Limits
+	IDMap  IDMap // zero: no user namespace
 
 	StopTimeout time.Duration // TERM to KILL; 0: 10s
 	LogPath     string        // output is appended; created 0640 when missing; empty: /dev/null
