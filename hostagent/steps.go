@@ -25,6 +25,9 @@ const slowStart = 250 * time.Millisecond
 func (w *worker) start(ctx context.Context, want Want) error {
 	begun := w.a.c.Clock()
 	run := want.Run
+	if e, ok := w.a.c.Jails.(jail.Expecter); ok {
+		e.Expect()
+	}
 	w.exit, w.gone, w.spec = nil, false, 0
 	ids, err := w.ids(ctx)
 	if err != nil {

@@ -28,6 +28,7 @@ type LinuxConfig struct {
 type Linux struct {
 	cfg     LinuxConfig
 	cg      *cgroups
+	warm    warmer
 	boot    string
 	seccomp sync.Map // joined capabilities -> json.RawMessage
 
@@ -73,7 +74,11 @@ func NewLinux(cfg LinuxConfig) (*Linux, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Linux{cfg: cfg, cg: cg, boot: bootID(), jails: map[string]*tracked{}}
+	self, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil, fmt.Errorf("find our own control group: %w", err)
+	}
+	l := &Linux{cfg: cfg, cg: cg, warm: warmer{file: cg.ownProcs(string(self))}, boot: bootID(), jails: map[string]*tracked{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l, nil
 }
