@@ -122,7 +122,7 @@ func (f *fetcher) get(ctx context.Context, url, byteRange string) (io.ReadCloser
 	if byteRange != "" {
 		req.Header.Set("Range", byteRange)
 	}
-	resp, err := f.o.Client.Do(req)
+	resp, err := f.o.Client.Do(req) //nolint:bodyclose // watched closes it
 	if err != nil {
 		err = b.cause(err)
 		b.end()

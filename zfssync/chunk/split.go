@@ -17,8 +17,8 @@ type Params struct {
 }
 
 const (
-	smallestAvg = 8 << 10  // 1 % changed, in runs of 16 KiB at random places, costs under 5 % of the bytes
-	wantChunks  = 1 << 18  // of one stream
+	smallestAvg = 8 << 10 // 1 % changed, in runs of 16 KiB at random places, costs under 5 % of the bytes
+	wantChunks  = 1 << 18 // of one stream
 	largestAvg  = 4 << 20 // reached at 512 GiB
 )
 

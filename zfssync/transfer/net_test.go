@@ -70,7 +70,7 @@ func allowHosts(state *tls.ConnectionState) error {
 	if err != nil {
 		return err
 	}
-	if id.Role != pki.RoleHost {
+	if id.Role != pki.RoleHost && id.Role != pki.RoleServer {
 		return fmt.Errorf("%s is no host", id)
 	}
 	return nil
@@ -151,7 +151,7 @@ func (w *illWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *illWriter) Write(p []byte) (int, error) {
 	at := w.f.at - w.n
-	if w.f.at < 0 || at < 0 || at >= int64(len(p)) {
+	if w.f.at < 0 || at >= int64(len(p)) || at < 0 && w.f.what != "drip" {
 		return w.pass(p)
 	}
 	switch w.f.what {

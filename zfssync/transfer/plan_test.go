@@ -9,8 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rexcarcer/rexcarcer/zfssync"
 	"pgregory.net/rapid"
+
+	"github.com/rexcarcer/rexcarcer/zfssync"
 )
 
 // world is an inventory of volumes, layers that stand on each other, and jails above them.

@@ -77,10 +77,10 @@ func (p *pull) run(ctx context.Context) (err error) {
 		}
 		p.feed.end(err)
 	}()
-	pause := firstPause
+	pause, other := firstPause, error(nil) // what a source said that has another stream
 	for failed := 0; ; {
 		if len(p.sources) == 0 {
-			return errRestart
+			return errors.Join(errRestart, other)
 		}
 		src := p.c.scores.order(p.sources)[0]
 		before := p.roll.frames
@@ -97,15 +97,16 @@ func (p *pull) run(ctx context.Context) (err error) {
 		switch {
 		case fault == faultRefused || fault == faultLie:
 			p.sources = slices.DeleteFunc(p.sources, func(s Source) bool { return s.Name == src.Name })
-			if len(p.sources) == 0 {
-				return errors.Join(errRestart, err)
-			}
+			other = err
 			continue
 		case p.roll.frames > before: // a bad line is no reason to give up as long as something comes
 			failed, pause = 0, firstPause
 			continue
 		}
 		if failed++; failed >= p.c.tries*len(p.sources) {
+			if other != nil {
+				return errors.Join(errRestart, err, other)
+			}
 			return err
 		}
 		if failed%len(p.sources) == 0 { // all of them were asked
@@ -145,7 +146,7 @@ func (p *pull) from(ctx context.Context, src Source) error {
 			q[k] = v
 		}
 	}
-	resp, err := src.request(ctx, p.method, p.path, q, bytes.NewReader(p.body))
+	resp, err := src.request(ctx, p.method, p.path, q, bytes.NewReader(p.body)) //nolint:bodyclose // watched closes it
 	if err != nil {
 		return w.why(err)
 	}
@@ -226,111 +227,4 @@ func (p *pull) take(ctx context.Context, b []byte) error {
 	was := p.held
 	p.held = b
 	return p.feed.put(ctx, was)
-}
-
-// feed is a pipe of whole frames, whose buffers go round.
-type feed struct {
-	full, free chan []byte
-	done       chan struct{} // closed by end
-	err        error         // immutable after done is closed
-	stop       chan struct{} // closed by the reader that wants no more
-	cur, rest  []byte        // of the reader
-}
-
-// feedFrames is how many frames wait for the reader.
-const feedFrames = 8
-
-func newFeed() *feed {
-	return &feed{full: make(chan []byte, feedFrames), free: make(chan []byte, feedFrames+4), done: make(chan struct{}), stop: make(chan struct{})}
-}
-
-// buffer returns one of FrameSize.
-func (f *feed) buffer() []byte {
-	select {
-	case b := <-f.free:
-		return b[:cap(b)]
-	default:
-		return make([]byte, FrameSize)
-	}
-}
-
-// reuse takes a buffer back.
-func (f *feed) reuse(b []byte) {
-	if cap(b) < FrameSize {
-		return
-	}
-	select {
-	case f.free <- b:
-	default:
-	}
-}
-
-var errNoReader = errors.New("the store has read all that it wants")
-
-func (f *feed) put(ctx context.Context, b []byte) error {
-	if len(b) == 0 {
-		return nil
-	}
-	select {
-	case f.full <- b:
-		return nil
-	case <-f.stop:
-		return errNoReader
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// end closes the writing side; nil is the right end.
-func (f *feed) end(err error) {
-	f.err = err
-	close(f.done)
-}
-
-// Read implements io.Reader for the store.
-func (f *feed) Read(p []byte) (int, error) {
-	for len(f.rest) == 0 {
-		f.reuse(f.cur)
-		f.cur = nil
-		select {
-		case f.cur = <-f.full:
-		default:
-			select {
-			case f.cur = <-f.full:
-			case <-f.done:
-				select { // it may have put a frame just before its end
-				case f.cur = <-f.full:
-				default:
-					if f.err != nil {
-						return 0, f.err
-					}
-					return 0, io.EOF
-				}
-			}
-		}
-		f.rest = f.cur
-	}
-	n := copy(p, f.rest)
-	f.rest = f.rest[n:]
-	return n, nil
-}
-
-// WriteTo spares a copy where the store uses io.Copy.
-func (f *feed) WriteTo(w io.Writer) (n int64, err error) {
-	for {
-		if len(f.rest) == 0 {
-			if _, err := f.Read(nil); err != nil {
-				if errors.Is(err, io.EOF) {
-					err = nil
-				}
-				return n, err
-			}
-		}
-		m, err := w.Write(f.rest)
-		n += int64(m)
-		f.rest = f.rest[m:]
-		if err != nil {
-			return n, err
-		}
-	}
 }
