@@ -77,6 +77,8 @@ func (c ReportBuild) decide(t *txn) *Refusal {
 		return refuse(CodeNotFound, "host "+string(c.Host), "is not known: it must register first")
 	case !speaksFor(t.by, c.Host):
 		return refuse(CodeFenced, object, "%s cannot say what host %s holds", t.by, c.Host)
+	case c.Base != nil && !c.Base.plain():
+		return refuse(CodeInvalid, object, "its base has control characters in it or is too long")
 	case c.Bytes < 0:
 		return refuse(CodeInvalid, object, "its size %d is negative", c.Bytes)
 	}
@@ -87,7 +89,7 @@ func (c ReportBuild) decide(t *txn) *Refusal {
 	}
 	i, holds := slices.BinarySearch(now.Hosts, c.Host)
 	switch {
-	case c.Gone && !holds, !c.Gone && holds && (c.Bytes == 0 || c.Bytes == now.Bytes):
+	case c.Gone && !holds, !c.Gone && holds && (c.Bytes == 0 || c.Bytes == now.Bytes) && (c.Base == nil || now.Base != nil):
 		return nil
 	case c.Gone:
 		now.Hosts = slices.Delete(now.Hosts, i, i+1)
@@ -96,6 +98,9 @@ func (c ReportBuild) decide(t *txn) *Refusal {
 	}
 	if c.Bytes > 0 && !c.Gone {
 		now.Bytes = c.Bytes
+	}
+	if c.Base != nil && !c.Gone && now.Base == nil {
+		now.Base = c.Base
 	}
 	t.emit(BuildReported{&now})
 	return nil

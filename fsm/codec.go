@@ -201,6 +201,12 @@ var decoders = map[string]func([]byte) (Command, error){
 	UntagImage{}.Kind():   decodeAs[UntagImage],
 	ReportBuild{}.Kind():  decodeAs[ReportBuild],
 
+	TrustSigner{}.Kind():   decodeAs[TrustSigner],
+	UntrustSigner{}.Kind(): decodeAs[UntrustSigner],
+	PinBase{}.Kind():       decodeAs[PinBase],
+	UnpinBase{}.Kind():     decodeAs[UnpinBase],
+	RefuseBase{}.Kind():    decodeAs[RefuseBase],
+
 	CreateToken{}.Kind():     decodeAs[CreateToken],
 	RevokeToken{}.Kind():     decodeAs[RevokeToken],
 	AdmitHost{}.Kind():       decodeAs[AdmitHost],

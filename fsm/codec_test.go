@@ -37,7 +37,7 @@ func everyCommand() []Command {
 		SetCert{"web-1", 3, "-----BEGIN", "01", 1_800_000_000_000_000_000, nil},
 		TagImage{spec.Image{Name: "tool:1", Key: testKey(7), Base: "host:/"}},
 		UntagImage{"tool:1"},
-		ReportBuild{testKey(7), "h1", 1 << 20, true},
+		ReportBuild{testKey(7), "h1", 1 << 20, true, new(testPin(3).Base)},
 		CreateToken{"abcdefgh", bytes.Repeat([]byte{1}, 32), RoleServer, 3, 1_800_000_000_000_000_000},
 		RevokeToken{"abcdefgh"},
 		AdmitHost{"abcdefgh", "h9", "name-h9", RoleHost, "10.0.0.9:7370", strings.Repeat("ab", 32)},
@@ -46,6 +46,11 @@ func everyCommand() []Command {
 		RemoveHost{"h1", true, 1_800_000_000_000_000_000, "it burned"},
 		RotateGossip{bytes.Repeat([]byte{2}, 32)},
 		RaiseGeneration{2, "two of three are lost"},
+		testSigner("alice"),
+		UntrustSigner{strings.Repeat("a", 64)},
+		PinBase{testPin(3).Base, true},
+		UnpinBase{"http://host/debian12"},
+		RefuseBase{"http://host/debian12", "h1", "untrusted_signer", "nobody trusts it"},
 	}
 }
 

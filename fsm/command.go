@@ -144,6 +144,7 @@ type ReportBuild struct {
 	Host  HostID `json:"host"`
 	Bytes int64  `json:"bytes,omitempty"`
 	Gone  bool   `json:"gone,omitempty"`
+	Base  *Base  `json:"base,omitempty"` // what it stands on, where that was pinned
 }
 
 // Kind implements Command for each of them.

@@ -60,6 +60,8 @@ const (
 	secLasts
 	secTokens
 	secDenied
+	secSigners
+	secBases
 )
 
 // stored are the trees that a snapshot holds.
@@ -80,6 +82,8 @@ func (s *State) stored() []section {
 		{secLasts, "had", s.eachLast},
 		sectionOf(secTokens, "token", s.Tokens),
 		sectionOf(secDenied, "denied", s.Denied),
+		sectionOf(secSigners, "signer", s.Signers),
+		sectionOf(secBases, "base", s.Bases),
 	}
 }
 

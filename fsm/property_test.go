@@ -155,7 +155,7 @@ var (
 
 func drawCommand(rt *rapid.T, l *log) Command {
 	switch rapid.SampledFrom([]string{"wish", "wish", "wish", "destroy", "want", "restart", "place", "place", "place", "place",
-		"stop", "report", "report", "report", "report", "host", "host", "mark", "csr", "cert", "tag", "untag", "build", "token", "admit", "member"}).Draw(rt, "kind") {
+		"stop", "report", "report", "report", "report", "host", "host", "mark", "csr", "cert", "tag", "untag", "build", "token", "admit", "member", "base"}).Draw(rt, "kind") {
 	case "wish":
 		return ApplyWish{Wish: drawWish(rt), Base: rapid.SampledFrom([]uint64{0, 0, 0, l.s.PlanIndex, 1}).Draw(rt, "base")}
 	case "destroy":
@@ -192,6 +192,8 @@ func drawCommand(rt *rapid.T, l *log) Command {
 			}
 		}
 		return cmd
+	case "base":
+		return drawBase(rt)
 	case "tag":
 		return TagImage{spec.Image{Name: rapid.SampledFrom([]string{"tool", "a-image"}).Draw(rt, "image"), Key: testKey(rapid.IntRange(1, 3).Draw(rt, "key"))}}
 	case "token":

@@ -76,6 +76,7 @@ func (l *log) lifetime() {
 	l.now += 100 * second
 	l.must(ApplyWish{Wish: testWish("third", "10.68.0.0/24", 1)})
 	l.members()
+	l.pins()
 }
 
 // members has every kind that came with the second host.

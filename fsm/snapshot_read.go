@@ -165,6 +165,10 @@ func (t *txn) load1(number byte, key string, text []byte) error {
 		return loadWith(text, func(r *idResult) { t.old.put(key, *r) })
 	case secLasts:
 		return loadWith(text, func(s *[]byte) { t.lasts.put(key, string(*s)) })
+	case secSigners:
+		return loadInto(&t.signers, key, text)
+	case secBases:
+		return loadInto(&t.bases, key, text)
 	}
 	return errors.New("unknown section: written by a later version")
 }

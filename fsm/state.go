@@ -35,6 +35,8 @@ type State struct {
 	Hosts    Tree[*Host]      // by id
 	Tokens   Tree[*Token]     // by id
 	Denied   Tree[*Denied]    // by host id: who may not come back
+	Signers  Tree[*Signer]    // by fingerprint: whose signatures on bases count
+	Bases    Tree[*Base]      // by Ref: what a reference means
 	Load     Tree[Resources]  // by host: sum over its Runs that are not over
 
 	// Ids of entries: young is filled until it holds maxIDs, then it becomes
@@ -84,6 +86,7 @@ type Build struct {
 	Hosts   []HostID `json:"hosts"` // sorted
 	Bytes   int64    `json:"bytes"`
 	BuiltAt Time     `json:"built_at"`
+	Base    *Base    `json:"base,omitempty"` // what it stands on, where that was pinned
 }
 
 // Want is what the user wants of a jail.

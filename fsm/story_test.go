@@ -127,6 +127,24 @@ func (l *log) tell(d *datadriven.TestData) string {
 		return l.told(TagImage{spec.Image{Name: word(0), Key: testKey(int(number(word(1)))), Base: "debian:bookworm"}})
 	case "untag":
 		return l.told(UntagImage{word(0)})
+	case "trust":
+		return l.told(testSigner(word(0)))
+	case "untrust":
+		return l.told(UntrustSigner{testSigner(word(0)).Signer.Fingerprint})
+	case "pin":
+		c := testPin(uint64(number(word(1))))
+		c.Base.Ref, c.Downgrade = word(0), opt("downgrade", "") != ""
+		if key := opt("digest", ""); key != "" {
+			c.Base.Digest = testKey(int(number(key)))
+		}
+		if created := opt("created", ""); created != "" {
+			c.Base.Created = Time(number(created))
+		}
+		return l.told(c)
+	case "unpin":
+		return l.told(UnpinBase{word(0)})
+	case "refuse":
+		return l.told(RefuseBase{word(0), HostID(word(1)), word(2), opt("text", "")})
 	case "build":
 		return l.told(ReportBuild{Key: testKey(int(number(word(0)))), Host: HostID(word(1)), Bytes: number(opt("bytes", "0")), Gone: opt("gone", "") != ""})
 	}
@@ -181,6 +199,13 @@ func (l *log) show(what string) string {
 	case "tokens":
 		for id, k := range l.s.Tokens.All {
 			fmt.Fprintf(&b, "%s %s %d of %d %v %q\n", id, k.Role, len(k.Uses), k.Max, k.Uses, k.Usable(l.s.Now))
+		}
+	case "bases":
+		for ref, x := range l.s.Bases.All {
+			fmt.Fprintf(&b, "%s version %d ..%s by %s\n", ref, x.Version, x.Digest[len(x.Digest)-2:], x.SignedBy)
+		}
+		for _, x := range l.s.Signers.All {
+			fmt.Fprintf(&b, "signer %s trusted by %s\n", x.Name, x.TrustedBy)
 		}
 	case "cluster":
 		fmt.Fprintf(&b, "generation %d, newest gossip key %.4s\n", l.s.Cluster.Generation, l.s.Cluster.GossipKeys[0])

@@ -113,6 +113,8 @@ type txn struct {
 	records  table[*Record]
 	certs    table[*Cert]
 	hosts    table[*Host]
+	signers  table[*Signer]
+	bases    table[*Base]
 	tokens   table[*Token]
 	denied   table[*Denied]
 	load     table[Resources]
@@ -145,6 +147,7 @@ func begin(s *State) *txn {
 		builds: tableOf(s.Builds), jails: tableOf(s.Jails), groups: tableOf(s.Groups),
 		runs: tableOf(s.Runs), byHost: tableOf(s.ByHost), leases: tableOf(s.Leases),
 		records: tableOf(s.Records), certs: tableOf(s.Certs), hosts: tableOf(s.Hosts),
+		signers: tableOf(s.Signers), bases: tableOf(s.Bases),
 		tokens: tableOf(s.Tokens), denied: tableOf(s.Denied),
 		load: tableOf(s.Load), young: tableOf(s.young), old: tableOf(s.old),
 		pools: tableOf(s.pools), free: tableOf(s.free), resting: tableOf(s.resting), lasts: tableOf(s.lasts),
@@ -160,6 +163,7 @@ func (t *txn) commit() *State {
 	s.Runs, s.ByHost, s.Leases = t.runs.tree(), t.byHost.tree(), t.leases.tree()
 	s.Records, s.Certs, s.Hosts = t.records.tree(), t.certs.tree(), t.hosts.tree()
 	s.Tokens, s.Denied = t.tokens.tree(), t.denied.tree()
+	s.Signers, s.Bases = t.signers.tree(), t.bases.tree()
 	s.Load, s.young, s.old = t.load.tree(), t.young.tree(), t.old.tree()
 	s.pools, s.free, s.resting, s.lasts = t.pools.tree(), t.free.tree(), t.resting.tree(), t.lasts.tree()
 	return &s
@@ -183,7 +187,7 @@ func (t *txn) rollback() {
 func (t *txn) eachTable(f func(interface{ save() })) {
 	for _, x := range []interface{ save() }{
 		&t.wishes, &t.networks, &t.images, &t.builds, &t.jails, &t.groups, &t.runs, &t.byHost, &t.leases,
-		&t.records, &t.certs, &t.hosts, &t.tokens, &t.denied, &t.load, &t.young, &t.old, &t.pools, &t.free, &t.resting, &t.lasts,
+		&t.records, &t.certs, &t.hosts, &t.signers, &t.bases, &t.tokens, &t.denied, &t.load, &t.young, &t.old, &t.pools, &t.free, &t.resting, &t.lasts,
 	} {
 		f(x)
 	}
