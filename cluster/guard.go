@@ -27,6 +27,13 @@ var ErrAmnesia = errors.New("this data directory has lost its memory")
 
 const amnesiaHint = "restore the missing file, or wipe the directory and join as a new host"
 
+// HostID is the id that belongs to a data directory. It makes one in an empty
+// directory.
+func HostID(dir string) (fsm.HostID, error) {
+	id, err := openIdentity(dir, "", newULID)
+	return id.Host, err
+}
+
 func openIdentity(dir string, want fsm.HostID, newID func() string) (Identity, error) {
 	path := filepath.Join(dir, "identity.json")
 	b, err := os.ReadFile(path)

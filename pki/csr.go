@@ -6,8 +6,10 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"errors"
 	"fmt"
 )
@@ -55,4 +57,19 @@ func provenKey(csrDER []byte) (crypto.PublicKey, error) {
 		return nil, fmt.Errorf("certificate request: its sender does not hold the key: %w", err)
 	}
 	return csr.PublicKey, nil
+}
+
+// KeyID is the SHA-256 of a request's public key (SubjectPublicKeyInfo), in
+// hex, once its sender has proven to hold the key.
+func KeyID(csrDER []byte) (string, error) {
+	public, err := provenKey(csrDER)
+	if err != nil {
+		return "", err
+	}
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return "", fmt.Errorf("certificate request: %w", err)
+	}
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:]), nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,7 +20,6 @@ import (
 	"github.com/rexcarcer/rexcarcer/fsm"
 	"github.com/rexcarcer/rexcarcer/hostagent"
 	"github.com/rexcarcer/rexcarcer/jail"
-	"github.com/rexcarcer/rexcarcer/pki"
 )
 
 // daemon is one running rexcarcer, wired together.
@@ -30,7 +27,8 @@ type daemon struct {
 	o       options
 	log     *slog.Logger
 	reg     *prometheus.Registry
-	ca      *pki.CA
+	m       *member
+	peers   *peers // nil: a cluster of one without a port
 	node    *cluster.Node
 	agent   *hostagent.Agent
 	ready   chan struct{} // closed when the local API answers
@@ -95,18 +93,31 @@ func (d *daemon) instance() string {
 }
 
 func (d *daemon) openCluster() error {
-	node, err := cluster.Open(cluster.Config{
+	var err error
+	if d.m, err = openMember(d.o); err != nil {
+		return err
+	}
+	if d.m.kept.Joined && d.o.ClusterPort == 0 {
+		return errors.New("this host has joined a cluster: it needs its -cluster-port")
+	}
+	if err := d.openPeers(); err != nil {
+		return err
+	}
+	conf := cluster.Config{
 		Dir: d.o.DataDir, Log: d.log, Reg: d.reg, Clock: time.Now, Fatal: d.fatal,
-	})
+		Join: d.m.kept.Joined, Generation: d.m.kept.Generation, Heartbeat: d.o.Heartbeat,
+	}
+	if d.peers != nil {
+		conf.Layer, conf.Peers, conf.Advertise = d.peers.layer, d.clusterPeers(), d.advertised()
+	}
+	node, err := cluster.Open(conf)
 	if err != nil {
+		if d.peers != nil {
+			err = errors.Join(err, d.peers.mux.Close())
+		}
 		return err
 	}
 	d.node = node
-	name := "rc-" + strings.ToLower(strings.TrimPrefix(string(node.ID()), "h-"))
-	d.ca, err = pki.OpenCA(filepath.Join(d.o.DataDir, "pki"), name, time.Now(), rand.Reader)
-	if err != nil {
-		return errors.Join(fmt.Errorf("cluster CA: %w", err), node.Close())
-	}
 	return nil
 }
 
@@ -121,8 +132,11 @@ func (d *daemon) fatal(err error) {
 func (d *daemon) serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return d.node.Run(ctx, d.found, schedule(d.node, time.Now, d.log), sign(d.node, d.ca, d.o.JailCertLife, time.Now, d.log))
+		return d.node.Run(ctx, d.duties()...)
 	})
+	for _, part := range []func(context.Context) error{d.runPeers, d.servePeers, d.serveJoin, d.renew} {
+		g.Go(func() error { return part(ctx) })
+	}
 	g.Go(func() error {
 		// What a killed runtime leaves behind is our child, and our zombie.
 		if err := jail.ReapOrphans(ctx, 10*time.Second); ctx.Err() == nil {
@@ -161,13 +175,22 @@ func (d *daemon) awaitHost(ctx context.Context) {
 	})
 }
 
+// duties are what this host does while it leads.
+func (d *daemon) duties() []cluster.Duty {
+	duties := []cluster.Duty{d.found, schedule(d.node, time.Now, d.log), sign(d.node, d.m.ca, d.o.JailCertLife, time.Now, d.log)}
+	if d.peers != nil {
+		duties = append(duties, d.node.Members)
+	}
+	return duties
+}
+
 // found is a leader's duty: the first one makes the cluster.
 func (d *daemon) found(ctx context.Context) error {
 	if d.node.State().Cluster.ID != "" {
 		return nil
 	}
 	_, err := d.node.Propose(ctx, "host/"+string(d.node.ID()), fsm.Genesis{
-		ClusterID: d.ca.Cluster(), Domain: d.o.Domain, CA: string(d.ca.CertPEM())})
+		ClusterID: d.m.cluster, Domain: d.o.Domain, CA: string(d.m.caPEM)})
 	if err != nil {
 		return fmt.Errorf("found the cluster: %w", err)
 	}

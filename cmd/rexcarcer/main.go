@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -19,7 +20,7 @@ var version = "dev"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := app().RunContext(ctx, os.Args); err != nil {
+	if err := app().RunContext(ctx, flagsFirst(os.Args)); err != nil {
 		fmt.Fprintln(os.Stderr, "rexcarcer: "+err.Error())
 		stop()
 		if usage := (usageError{}); errors.As(err, &usage) {
@@ -27,6 +28,15 @@ func main() {
 		}
 		os.Exit(1)
 	}
+}
+
+// flagsFirst moves the address of `join ADDR -token TOKEN` behind the flags,
+// where the library looks for it.
+func flagsFirst(args []string) []string {
+	if len(args) < 4 || args[1] != "join" || strings.HasPrefix(args[2], "-") {
+		return args
+	}
+	return append(append(append([]string{}, args[:2]...), args[3:]...), args[2])
 }
 
 // usageError is a command line or configuration that makes no sense.
@@ -60,6 +70,6 @@ func app() *cli.App {
 			}
 			return runDaemon(c.Context, o)
 		},
-		Commands: []*cli.Command{routerCommand(), replayCommand()},
+		Commands: []*cli.Command{initCommand(), joinCommand(), routerCommand(), replayCommand()},
 	}
 }

@@ -33,6 +33,13 @@ type options struct {
 	Labels  map[string]string
 	Mirror  string
 
+	ClusterBind string
+	ClusterPort int           // 0: a cluster of one that no other host can join
+	Advertise   string        // address by which other members reach this one
+	GossipPort  int           // 0: nobody is asked who is alive
+	Heartbeat   time.Duration // of raft; 0: the default
+	FenceAfter  time.Duration // without a leader for so long, jails that may start elsewhere are stopped here
+
 	Bind        string // of the API over TLS
 	APIPort     int
 	MetricsBind string
@@ -57,6 +64,11 @@ type fileConfig struct {
 	Labels      map[string]string `hcl:"labels,optional"`
 	Mirror      *string           `hcl:"mirror,optional"`
 	Runtime     *string           `hcl:"runtime,optional"`
+	ClusterBind *string           `hcl:"cluster_bind,optional"`
+	ClusterPort *int              `hcl:"cluster_port,optional"`
+	Advertise   *string           `hcl:"advertise,optional"`
+	GossipPort  *int              `hcl:"gossip_port,optional"`
+	FenceAfter  *string           `hcl:"fence_after,optional"`
 	Bind        *string           `hcl:"bind,optional"`
 	APIPort     *int              `hcl:"api_port,optional"`
 	MetricsBind *string           `hcl:"metrics_bind,optional"`
@@ -66,6 +78,9 @@ type fileConfig struct {
 	Resolvers   []string          `hcl:"resolvers,optional"`
 	LogLevel    *string           `hcl:"log_level,optional"`
 }
+
+// clusterPort is the first of the two ports of a member; gossip has the next.
+const clusterPort = 7370
 
 func daemonFlags() []cli.Flag {
 	env := func(name string) []string {
@@ -89,6 +104,12 @@ func daemonFlags() []cli.Flag {
 		str("domain", "rex.internal", "DNS domain of a new cluster"),
 		&cli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` for placement; may be repeated", EnvVars: env("label")},
 		str("mirror", "", "where debian:SUITE bases come from (default: the host's own apt source)"),
+		str("cluster-bind", "", "address of the cluster port (default: all)"),
+		num("cluster-port", clusterPort, "port on which members speak to each other; 0: a cluster of one (default with -dev)"),
+		str("advertise", "", "`ADDRESS` by which other members reach this host (default: cluster-bind, or the first address of this machine)"),
+		num("gossip-port", clusterPort+1, "port on which members see who is alive, TCP and UDP; 0 turns it off (default with -dev)"),
+		str("fence-after", "5s", "without a leader for so `LONG`, jails that may start elsewhere are stopped here; the same on all hosts"),
+		&cli.DurationFlag{Name: "heartbeat", Hidden: true, Usage: "raft's election timeout, for tests"},
 		str("bind", "127.0.0.1", "address of the API over TLS"),
 		num("api-port", 7372, "port of the API over TLS; 0 turns it off"),
 		str("metrics-bind", "127.0.0.1", "address of /metrics, /healthz and /readyz"),
@@ -128,10 +149,21 @@ func optionsFrom(c *cli.Context) (options, error) {
 	o := options{
 		Dev: c.Bool("dev"), Runtime: text("runtime", file.Runtime), DataDir: text("data-dir", file.DataDir), RunDir: text("run-dir", file.RunDir),
 		LogDir: text("log-dir", file.LogDir), Name: text("name", file.Name), Domain: text("domain", file.Domain), Mirror: text("mirror", file.Mirror),
+		ClusterBind: text("cluster-bind", file.ClusterBind), ClusterPort: number("cluster-port", file.ClusterPort),
+		Advertise: text("advertise", file.Advertise), GossipPort: number("gossip-port", file.GossipPort), Heartbeat: c.Duration("heartbeat"),
 		Bind: text("bind", file.Bind), APIPort: number("api-port", file.APIPort),
 		MetricsBind: text("metrics-bind", file.MetricsBind), MetricsPort: number("metrics-port", file.MetricsPort),
 		DNSBind: text("dns-bind", file.DNSBind), DNSPort: number("dns-port", file.DNSPort), Labels: map[string]string{},
 		JailCertLife: c.Duration("jail-cert-life"),
+	}
+	if o.Dev && !c.IsSet("cluster-port") && file.ClusterPort == nil {
+		o.ClusterPort = 0
+	}
+	if o.ClusterPort == 0 {
+		o.GossipPort = 0
+	}
+	if o.FenceAfter, err = time.ParseDuration(text("fence-after", file.FenceAfter)); err != nil || o.FenceAfter < time.Second {
+		return options{}, fmt.Errorf("fence-after: want at least 1s, as 5s: %w", errors.Join(err, errors.New("it is "+text("fence-after", file.FenceAfter))))
 	}
 	if err := o.LogLevel.UnmarshalText([]byte(text("log-level", file.LogLevel))); err != nil {
 		return options{}, fmt.Errorf("log-level: want debug, info, warn or error: %w", err)
@@ -190,6 +222,12 @@ func (o *options) complete() error {
 	}
 	if o.RunDir, err = filepath.Abs(o.RunDir); err != nil {
 		return err
+	}
+	if o.Advertise == "" {
+		o.Advertise = o.ClusterBind
+		if ip, err := netip.ParseAddr(o.ClusterBind); err != nil || ip.IsUnspecified() {
+			o.Advertise = firstAddress()
+		}
 	}
 	if o.LogDir == "" {
 		o.LogDir = "/var/log/rexcarcer"

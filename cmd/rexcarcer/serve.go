@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -100,10 +99,6 @@ func (d *daemon) serveTLS(ctx context.Context) error {
 	if d.o.APIPort == 0 {
 		return nil
 	}
-	id, err := d.hostIdentity()
-	if err != nil {
-		return err
-	}
 	if err := d.adminCert(); err != nil {
 		return err
 	}
@@ -116,7 +111,7 @@ func (d *daemon) serveTLS(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	conf := pki.ServerTLS(id, d.ca.Pool(), true, pki.AllowRoles(d.ca.Cluster(), pki.RoleUser, pki.RoleHost), time.Now)
+	conf := pki.ServerTLS(d.m.identity, d.m.roots, true, pki.AllowRoles(d.m.cluster, pki.RoleUser, pki.RoleServer, pki.RoleHost), time.Now)
 	conf.NextProtos = []string{"http/1.1"} // exec takes the connection over, which HTTP/2 has no way to do
 	return s.Serve(ctx, tls.NewListener(l, conf))
 }
@@ -127,8 +122,11 @@ func tlsRole(c *x509.Certificate) (by, role string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	if id.Role == pki.RoleUser {
+	switch id.Role {
+	case pki.RoleUser:
 		return "user/" + id.Name, "admin", nil
+	case pki.RoleServer:
+		return "host/" + id.Name, api.RoleServer, nil
 	}
 	return string(id.Role) + "/" + id.Name, string(id.Role), nil
 }
@@ -138,21 +136,12 @@ const (
 	adminCertLife = 30 * 24 * time.Hour
 )
 
-// hostIdentity is this host's own certificate, made anew at each start and
-// renewed while the daemon runs.
-func (d *daemon) hostIdentity() (*pki.Identity, error) {
-	chain, key, err := d.issue("host.key", pki.Profile{
-		ID: pki.ID{Role: pki.RoleHost, Name: string(d.node.ID())}, DNSNames: []string{"localhost", d.o.Name},
-		IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}, Lifetime: hostCertLife, Server: true, Client: true})
-	if err != nil {
-		return nil, fmt.Errorf("certificate of this host: %w", err)
-	}
-	return pki.NewIdentity(chain, key)
-}
-
 // adminCert leaves a user certificate beside the CA, for rexctl over TLS.
 func (d *daemon) adminCert() error {
-	chain, _, err := d.issue("admin.key", pki.Profile{ID: pki.ID{Role: pki.RoleUser, Name: "admin"}, Lifetime: adminCertLife, Client: true})
+	if d.m.ca == nil {
+		return nil // a server leaves one
+	}
+	chain, _, err := issue(d.m.ca, d.o.DataDir, "admin.key", pki.Profile{ID: pki.ID{Role: pki.RoleUser, Name: "admin"}, Lifetime: adminCertLife, Client: true})
 	if err != nil {
 		return fmt.Errorf("certificate of the administrator: %w", err)
 	}
@@ -160,23 +149,6 @@ func (d *daemon) adminCert() error {
 		return fmt.Errorf("certificate of the administrator: %w", err)
 	}
 	return nil
-}
-
-func (d *daemon) issue(keyName string, p pki.Profile) (chain, key []byte, err error) {
-	path := filepath.Join(d.o.DataDir, "pki", keyName)
-	signer, err := pki.EnsureKey(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	csr, err := pki.NewCSR(signer, p.ID.Name)
-	if err != nil {
-		return nil, nil, err
-	}
-	if chain, err = pki.Issue(d.ca, csr, p, time.Now()); err != nil {
-		return nil, nil, err
-	}
-	key, err = os.ReadFile(path)
-	return chain, key, err
 }
 
 // serveMetrics answers /metrics, /healthz and /readyz.

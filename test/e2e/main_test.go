@@ -44,6 +44,11 @@ func prepareAndRun(m *testing.M) (code int, err error) {
 	if err := os.Chmod(scratch, 0o711); err != nil {
 		return 1, err
 	}
+	// Daemons are clusters of one here, unless a test says otherwise: two of
+	// them could not have the same port.
+	if err := os.Setenv("REXCARCER_CLUSTER_PORT", "0"); err != nil {
+		return 1, err
+	}
 	if err := findPrograms(); err != nil {
 		return 1, err
 	}

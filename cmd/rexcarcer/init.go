@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+)
+
+// initCommand prepares a host to be the first server of a new cluster.
+func initCommand() *cli.Command {
+	return &cli.Command{
+		Name: "init", Usage: "prepare this host to be the first server of a new cluster",
+		Description: "It makes the directories, the cluster's CA and this host's key, and says what to do next. To do it again does no harm.\n" +
+			"Example:\n\n   rexcarcer init && rexcarcer",
+		Flags: append([]cli.Flag{&cli.StringFlag{Name: "inet-nic", Usage: "`NIC` whose address other members reach this host by"}}, daemonFlags()...),
+		Action: func(c *cli.Context) error {
+			o, err := optionsFrom(c)
+			if err != nil {
+				return usageError{err}
+			}
+			if nic := c.String("inet-nic"); nic != "" {
+				if o.Advertise, err = nicAddress(nic); err != nil {
+					return err
+				}
+			}
+			if err := o.complete(); err != nil {
+				return err
+			}
+			return initHost(o, c)
+		},
+	}
+}
+
+func initHost(o options, c *cli.Context) error {
+	if err := openDataDir(o.DataDir); err != nil {
+		return err
+	}
+	for _, dir := range []string{o.RunDir, o.LogDir} {
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			return fmt.Errorf("prepare this host: %w", err)
+		}
+	}
+	m, err := openMember(o)
+	if err != nil {
+		return err
+	}
+	if m.kept.Joined {
+		return fmt.Errorf("this host is a member of cluster %s already: start rexcarcer, or remove %s to begin anew", m.cluster, o.DataDir)
+	}
+	if err := writeMember(o.DataDir, memberFile{Role: fsm.RoleServer, Generation: m.kept.Generation}); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "cluster %s, first server %s (%s)\n  data       %s\n  CA         %s\n  reached at %s\nnext: start rexcarcer, then `rexctl token create --role server` for the second host\n",
+		m.cluster, o.Name, m.id, o.DataDir, filepath.Join(o.DataDir, "pki", "ca.crt"), hostPort(o.Advertise, o.ClusterPort))
+	return err
+}
