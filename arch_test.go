@@ -71,11 +71,14 @@ var layers = map[string]layer{
 
 	"api/apitest": {[]string{"api", "fsm", "spec"}, "it plays the cluster for tests of the API and of rexctl: the real Apply, nothing else real"},
 
-	"internal/run":     {nil, "everybody may use it, so it uses nobody"},
-	"internal/testenv": {nil, "everybody's tests use it"},
-	"internal/deps":    {nil, "it only pins modules"},
-	"internal/stage":   {[]string{"fsm", "spec"}, "it sets the scene for tests of the core"},
-	"internal/sim":     {[]string{"spec", "fsm", "plan", "scheduler", "jail", "netd", "zfssync", "pki", "hostagent"}, "it plays a cluster without the shell"},
+	"internal/run":         {nil, "everybody may use it, so it uses nobody"},
+	"internal/testenv":     {nil, "everybody's tests use it"},
+	"internal/deps":        {nil, "it only pins modules"},
+	"zfssync/storetest":    {[]string{"zfssync", "internal/testenv"}, "every driver passes the same tests"},
+	"internal/zfstest":     {[]string{"internal/run", "internal/testenv"}, "tests of the storage driver, of transfers and of the daemon share one zfs-fuse"},
+	"internal/stage":       {[]string{"fsm", "spec"}, "it sets the scene for tests of the core"},
+	"internal/freebsdtest": {[]string{"internal/run"}, "it plays a FreeBSD host for the tests of the drivers, and needs only what they start programs with"},
+	"internal/sim":         {[]string{"spec", "fsm", "plan", "scheduler", "jail", "netd", "zfssync", "pki", "hostagent"}, "it plays a cluster without the shell"},
 
 	"cmd/rexcarcer": {
 		[]string{

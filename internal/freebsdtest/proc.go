@@ -1,0 +1,346 @@
+package freebsdtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rexcarcer/rexcarcer/internal/run"
+)
+
+// Proc is a process in a jail.
+type Proc struct {
+	PID, JID int
+	Argv     []string
+	Env      []string
+	Start    time.Time
+
+	h        *Host
+	root     string // of the jail
+	real     bool
+	stubborn bool
+	done     chan struct{} // closed when it has ended
+	rc       int           // valid then; 128+signal
+}
+
+type procs struct {
+	list   []*Proc // that live, and were started as first processes
+	next   int
+	chroot bool // for real, on Linux as root
+}
+
+func (p *procs) init() { p.next = 100 }
+
+// RunForReal lets jexec start real processes, in a chroot of the jail's path: Linux, as root. Otherwise a process is only
+// noted: "sleep" and all unknown ones run until they are signalled, "stubborn" ignores SIGTERM, "exit N" has ended with N.
+func (h *Host) RunForReal() { h.procs.chroot = true }
+
+// Wait returns the exit code, 128+signal.
+func (p *Proc) Wait() int {
+	<-p.done
+	return p.rc
+}
+
+// Start starts jexec and does not wait for the command.
+func (h *Host) Start(c run.Cmd) (*Proc, error) {
+	h.mu.Lock()
+	h.calls = append(h.calls, "start "+line(c))
+	crashes := h.crash.step()
+	if h.crash.crashed && !(crashes && h.crash.after) {
+		h.mu.Unlock()
+		return nil, ErrCrash
+	}
+	p, r := h.spawn(context.Background(), c)
+	h.mu.Unlock()
+	if p == nil {
+		_, err := finish(c, r, nil)
+		return nil, err
+	}
+	if crashes {
+		return nil, ErrCrash
+	}
+	return p, nil
+}
+
+// jexec runs the command to its end.
+func (h *Host) jexec(ctx context.Context, c run.Cmd) (Reply, error) {
+	h.mu.Lock()
+	p, r := h.spawn(ctx, c)
+	h.mu.Unlock()
+	if p == nil {
+		return r, nil
+	}
+	select {
+	case <-p.done:
+		return Reply{RC: p.rc}, nil
+	case <-ctx.Done():
+		h.mu.Lock()
+		p.end(128 + int(syscall.SIGKILL))
+		h.mu.Unlock()
+		<-p.done
+		return Reply{RC: -1}, ctx.Err()
+	}
+}
+
+// jexecArgs are those of jexec(8) of 15.1.
+type jexecArgs struct {
+	clean     bool
+	dir, user string
+	jail      string
+	argv      []string
+}
+
+func parseJexec(args []string) (x jexecArgs, err error) {
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		switch {
+		case args[0] == "-l":
+			x.clean = true
+			args = args[1:]
+		case len(args) > 1 && args[0] == "-d":
+			x.dir, args = args[1], args[2:]
+		case len(args) > 1 && args[0] == "-U":
+			x.user, args = args[1], args[2:]
+		default:
+			return x, fmt.Errorf("illegal option -- %s", strings.TrimLeft(args[0], "-"))
+		}
+	}
+	if len(args) == 0 {
+		return x, errors.New("usage: jexec [-l] [-d working-directory] [-u username | -U username] jail")
+	}
+	x.jail, x.argv = args[0], args[1:]
+	if len(x.argv) == 0 {
+		x.argv = []string{"/bin/sh"}
+	}
+	return x, nil
+}
+
+// spawn begins a command in a jail; h is locked.
+func (h *Host) spawn(ctx context.Context, c run.Cmd) (*Proc, Reply) {
+	x, err := parseJexec(c.Argv[1:])
+	if err != nil {
+		return nil, Fail(1, "jexec: %v", err)
+	}
+	j := h.jail(x.jail)
+	if j == nil {
+		return nil, Fail(1, "jexec: jail %q not found", x.jail)
+	}
+	h.procs.next++
+	p := &Proc{PID: h.procs.next, JID: j.JID, Argv: x.argv, Env: c.Env, h: h, root: j.Path, done: make(chan struct{}), Start: time.Now()}
+	if h.procs.chroot {
+		return h.spawnReal(ctx, c, x, p)
+	}
+	h.procs.list = append(h.procs.list, p)
+	switch filepath.Base(x.argv[0]) {
+	case "exit":
+		code, _ := strconv.Atoi(strings.Join(x.argv[1:], ""))
+		p.end(code)
+	case "stubborn":
+		p.stubborn = true
+	}
+	return p, Reply{}
+}
+
+// end of a process that is only noted; h is locked.
+func (p *Proc) end(rc int) {
+	if p.real || !slices.Contains(p.h.procs.list, p) {
+		return
+	}
+	p.rc = rc
+	p.h.procs.list = slices.DeleteFunc(p.h.procs.list, func(o *Proc) bool { return o == p })
+	close(p.done)
+}
+
+// spawnReal uses chroot(8), which becomes the command.
+func (h *Host) spawnReal(ctx context.Context, c run.Cmd, x jexecArgs, p *Proc) (*Proc, Reply) {
+	if !h.canExec(p.root, x.argv[0], c.Env) {
+		return nil, Fail(1, "jexec: execvp: %s: No such file or directory", x.argv[0])
+	}
+	argv := []string{"chroot"}
+	if x.user != "" && x.user != "root" {
+		spec, err := lookupUser(p.root, x.user)
+		if err != nil {
+			return nil, Fail(1, "jexec: %s: no such user", x.user)
+		}
+		argv = append(argv, spec...)
+	}
+	argv = append(argv, p.root)
+	if x.dir != "" {
+		argv = append(argv, "/bin/sh", "-c", `cd "$1" || exit 1; shift; exec "$@"`, "sh", x.dir)
+	}
+	c.Argv = append(argv, x.argv...)
+	p.real = true
+	pids := make(chan int, 1)
+	if c.TTY || c.Timeout == run.NoTimeout { // to its end, by the ordinary runner
+		go func() {
+			res, _ := run.Real{}.Run(ctx, c)
+			p.rc = res.RC
+			close(p.done)
+		}()
+		pids <- 0
+	} else {
+		q, err := run.Real{}.Start(c)
+		if err != nil {
+			return nil, Fail(1, "jexec: %v", err)
+		}
+		pids <- q.PID
+		go func() {
+			res, _ := q.Wait()
+			p.rc = res.RC
+			h.mu.Lock()
+			h.procs.list = slices.DeleteFunc(h.procs.list, func(o *Proc) bool { return o == p })
+			h.mu.Unlock()
+			close(p.done)
+		}()
+	}
+	if p.PID = <-pids; p.PID != 0 {
+		h.procs.list = append(h.procs.list, p)
+	}
+	return p, Reply{}
+}
+
+func (h *Host) canExec(root, argv0 string, env []string) bool {
+	if strings.Contains(argv0, "/") {
+		_, err := os.Lstat(filepath.Join(root, argv0))
+		return err == nil
+	}
+	for _, e := range env {
+		if path, ok := strings.CutPrefix(e, "PATH="); ok {
+			for dir := range strings.SplitSeq(path, ":") {
+				if _, err := os.Lstat(filepath.Join(root, dir, argv0)); err == nil {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func lookupUser(root, name string) ([]string, error) {
+	raw, err := os.ReadFile(filepath.Join(root, "etc/passwd"))
+	if err != nil {
+		return nil, err
+	}
+	for l := range strings.Lines(string(raw)) {
+		f := strings.Split(strings.TrimSpace(l), ":")
+		if f[0] != name || len(f) < 4 {
+			continue
+		}
+		groups := []string{f[3]}
+		raw, _ := os.ReadFile(filepath.Join(root, "etc/group"))
+		for l := range strings.Lines(string(raw)) {
+			if g := strings.Split(strings.TrimSpace(l), ":"); len(g) > 3 && slices.Contains(strings.Split(g[3], ","), name) {
+				groups = append(groups, g[2])
+			}
+		}
+		return []string{"--userspec=" + f[2] + ":" + f[3], "--groups=" + strings.Join(groups, ",")}, nil
+	}
+	return nil, errors.New("no such user")
+}
+
+// pidsIn lists the processes whose root is path, by /proc of the Linux host that plays along.
+func pidsIn(path string) (out []int) {
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if root, err := os.Readlink("/proc/" + e.Name() + "/root"); err == nil && root == path {
+			out = append(out, pid)
+		}
+	}
+	return out
+}
+
+// signal all processes of j; h is locked.
+func (h *Host) signal(j *Jail, sig syscall.Signal) {
+	if h.procs.chroot {
+		for _, pid := range pidsIn(j.Path) {
+			_ = syscall.Kill(pid, sig)
+		}
+		return
+	}
+	for _, p := range slices.Clone(h.procs.list) {
+		if p.JID == j.JID && (sig == syscall.SIGKILL || !p.stubborn) {
+			p.end(128 + int(sig))
+		}
+	}
+}
+
+// busy says whether a process of j is left; h is locked.
+func (h *Host) busy(j *Jail) bool {
+	if h.procs.chroot {
+		return len(pidsIn(j.Path)) > 0
+	}
+	return slices.ContainsFunc(h.procs.list, func(p *Proc) bool { return p.JID == j.JID })
+}
+
+// Procs lists the processes of all jails, as sysctl kern.proc does.
+func (h *Host) Procs() []Proc {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []Proc
+	for _, p := range h.procs.list {
+		out = append(out, Proc{PID: p.PID, JID: p.JID, Start: p.Start})
+	}
+	if !h.procs.chroot {
+		return out
+	}
+	for _, j := range h.jails {
+		for _, pid := range pidsIn(j.Path) {
+			if !slices.ContainsFunc(out, func(p Proc) bool { return p.PID == pid }) {
+				out = append(out, Proc{PID: pid, JID: j.JID})
+			}
+		}
+	}
+	return out
+}
+
+// WaitPID waits for a process that somebody else started, as kqueue(2) can; ok is false when there is none.
+func (h *Host) WaitPID(ctx context.Context, pid int) (rc int, ok bool, err error) {
+	h.mu.Lock()
+	i := slices.IndexFunc(h.procs.list, func(p *Proc) bool { return p.PID == pid })
+	if i < 0 {
+		h.mu.Unlock()
+		return 0, false, nil
+	}
+	p := h.procs.list[i]
+	h.mu.Unlock()
+	select {
+	case <-p.done:
+		return p.rc, true, nil
+	case <-ctx.Done():
+		return 0, false, ctx.Err()
+	}
+}
+
+// EndProc ends a noted process by itself.
+func (h *Host) EndProc(pid, rc int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, p := range slices.Clone(h.procs.list) {
+		if p.PID == pid {
+			p.end(rc)
+		}
+	}
+}
+
+func jexecCommand(*Host, run.Cmd, []string) Reply { return Fail(1, "jexec is not called by programs") }
+
+func readFile(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(f)
+	return string(raw), err
+}
