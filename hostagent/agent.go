@@ -18,6 +18,7 @@ import (
 	"github.com/rexcarcer/rexcarcer/jail"
 	"github.com/rexcarcer/rexcarcer/netd"
 	"github.com/rexcarcer/rexcarcer/zfssync"
+	"github.com/rexcarcer/rexcarcer/zfssync/source"
 )
 
 // Log is what the agent needs of package cluster.
@@ -43,6 +44,10 @@ type Config struct {
 	Nets    netd.Driver
 	Store   zfssync.Store
 
+	// Fetch brings an image that is not here from other hosts, or says why it
+	// cannot. nil: there are none.
+	Fetch func(ctx context.Context, key string) error
+
 	Router    *RouterConfig // nil: networks have no router process (simulated runtime)
 	Resolvers []netip.AddrPort
 
@@ -58,6 +63,7 @@ type Agent struct {
 	c       Config
 	db      *hostDB
 	builder *build.Builder
+	sources *source.Sources
 	metrics *metrics
 
 	features jail.Features
@@ -88,6 +94,7 @@ func New(ctx context.Context, c Config) (*Agent, error) {
 		return nil, err
 	}
 	a.networks = newNetworks(a)
+	a.sources = a.newSources()
 	a.builder = a.newBuilder()
 	return a, nil
 }

@@ -113,8 +113,8 @@ func (w *worker) ids(ctx context.Context) (zfssync.IDMap, error) {
 }
 
 func (w *worker) root(ctx context.Context, want Want, ids zfssync.IDMap) (string, error) {
-	if !w.a.c.Store.HasImage(want.Run.Image) {
-		return "", fmt.Errorf("image %s (%.19s) is not on this host: build it with rexctl image build", want.Jail.Spec.Image, want.Run.Image)
+	if err := w.a.fetch(ctx, want.Jail.Spec.Image, want.Run.Image); err != nil {
+		return "", err
 	}
 	root, err := w.a.c.Store.Clone(ctx, want.Run.Image, w.row.UUID, zfssync.CloneOptions{IDMap: ids, Volatile: want.Jail.Spec.Ephemeral})
 	if err != nil {
