@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/rexcarcer/rexcarcer/spec"
 )
@@ -77,6 +78,13 @@ func jailHash(j *Jail, im *Image, domain string) string {
 		Key: s.ImageKey, Hostname: s.Hostname, Command: s.Command, Env: s.Env, User: s.User, WorkDir: s.WorkDir, Ephemeral: s.Ephemeral,
 		Addrs: j.Addrs, Volumes: s.Volumes, OpenFiles: s.Limits.OpenFiles,
 		Runtime: s.Runtime, OS: s.OS, Arch: s.Arch, Domain: domain,
+	}
+	// A snapshot is taken of the volume, not with it: nothing to restart for.
+	if slices.ContainsFunc(h.Volumes, func(v spec.Volume) bool { return v.Snapshot }) {
+		h.Volumes = slices.Clone(h.Volumes)
+		for i := range h.Volumes {
+			h.Volumes[i].Snapshot = false
+		}
 	}
 	if im != nil {
 		h.ImageEnv, h.ImageVolumes, h.ImageSSH = im.Env, im.Volumes, im.SSH

@@ -73,6 +73,8 @@ func (d *diff) network(e fsm.Event) {
 	case fsm.DomainChanged:
 		d.add(Step{Action: ActionChange, Kind: KindDomain, Name: e.Domain, Reason: "first wish of the cluster",
 			Changes: []string{fmt.Sprintf("domain %s -> %s", d.now.Cluster.Domain, e.Domain)}})
+	case fsm.WishApplied:
+		d.keys(e.Wish)
 	case fsm.NetworkCreated:
 		d.add(Step{Action: ActionCreate, Kind: KindNetwork, Name: e.Network.Name, Reason: "new", Detail: networkText(e.Network)})
 		d.publish(e.Network.Name, nil, e.Network.Publish)
@@ -81,6 +83,30 @@ func (d *diff) network(e fsm.Event) {
 	case fsm.NetworkRemoved:
 		d.networkGone(e.Name)
 	}
+}
+
+// keys adds a step if other people may log in than before.
+func (d *diff) keys(w *spec.Wish) {
+	var old []string
+	if have, ok := d.now.Wishes.Get(w.Name); ok {
+		old = have.SSHKeys
+	}
+	if changes := lists("ssh_keys", short(old), short(w.SSHKeys)); changes != nil {
+		d.add(Step{Action: ActionChange, Kind: KindKeys, Name: w.Name, Reason: "changed", Changes: changes})
+	}
+}
+
+// short are keys as people tell them apart: by their end and comment.
+func short(keys []string) []string {
+	var out []string
+	for _, k := range keys {
+		parts := strings.SplitN(k, " ", 3)
+		if len(parts) > 1 && len(parts[1]) > 8 {
+			parts[1] = "..." + parts[1][len(parts[1])-8:]
+		}
+		out = append(out, strings.Join(parts, " "))
+	}
+	return out
 }
 
 func (d *diff) networkChanged(n *fsm.Network) {

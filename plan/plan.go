@@ -19,6 +19,7 @@ const (
 // Kinds of a Step.
 const (
 	KindDomain  = "domain"
+	KindKeys    = "ssh-keys"
 	KindNetwork = "network"
 	KindPublish = "publish"
 	KindImage   = "image"

@@ -11,11 +11,20 @@ import (
 	"github.com/hashicorp/hcl/v2/hclwrite"
 )
 
-// Format writes a cluster file or, if name ends in .rex, a .rex file in the
+// IsRex says whether a file of that name is in the .rex language: NAME.rex, or
+// Rexfile.
+func IsRex(name string) bool {
+	base := path.Base(strings.ReplaceAll(name, `\`, "/"))
+	return strings.EqualFold(path.Ext(base), ".rex") || strings.EqualFold(base, rexfile)
+}
+
+const rexfile = "Rexfile"
+
+// Format writes a cluster file or, if IsRex(name), a .rex file in the
 // canonical way. It changes no meaning, and formatting twice is formatting
 // once. A file that does not parse is refused with Diagnostics.
 func Format(name string, src []byte) ([]byte, error) {
-	if strings.EqualFold(path.Ext(name), ".rex") {
+	if IsRex(name) {
 		return formatRex(name, src)
 	}
 	f := newSource(name, src)

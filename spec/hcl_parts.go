@@ -62,6 +62,7 @@ func (d *decoder) volumes(k *block, j *Jail) {
 		j.Volumes = append(j.Volumes, Volume{
 			Name: name, Path: v.text("path", ""), QuotaBytes: v.size("quota"),
 			Source: v.text("source", ""), ReadOnly: v.flag("read_only"),
+			Snapshot: v.flag("snapshot_before_change"),
 		})
 		v.finish()
 	}

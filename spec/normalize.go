@@ -21,6 +21,7 @@ const (
 // that equal wishes are equal bytes. Parse has done it; whoever makes a Wish
 // by hand calls it before Validate. It is idempotent.
 func (w *Wish) Normalize() {
+	w.SSHKeys = compactSorted(w.SSHKeys)
 	byName := func(a, b Network) int { return cmp.Compare(a.Name, b.Name) }
 	slices.SortStableFunc(w.Networks, byName)
 	for i := range w.Networks {

@@ -102,7 +102,14 @@ func newDecoder(name string, src []byte, in Inputs) *decoder {
 
 // stem is the base name of a file without its extension.
 func stem(name string) string {
-	base := path.Base(strings.ReplaceAll(name, `\`, "/"))
+	name = strings.ReplaceAll(name, `\`, "/")
+	base := path.Base(name)
+	if strings.EqualFold(base, rexfile) {
+		if dir := strings.ToLower(path.Base(path.Dir(name))); ValidName(dir) == nil {
+			return dir
+		}
+		return strings.ToLower(base)
+	}
 	if i := strings.IndexByte(base, '.'); i > 0 {
 		base = base[:i]
 	}
@@ -155,6 +162,7 @@ func (d *decoder) cluster(blocks []*hclsyntax.Block) {
 		k := d.block("cluster", `cluster "`+name+`"`, b.Body, blockSpan(b), nil)
 		d.wish.Name = name
 		d.wish.Domain = strings.TrimSuffix(k.text("domain", ""), ".")
+		d.wish.SSHKeys = k.list("ssh_keys", false, `ssh_keys = ["ssh-ed25519 AAAA... name@host"]`)
 		k.finish()
 	}
 }

@@ -102,6 +102,9 @@ func outcome(w *Wish, diags Diagnostics) string {
 func wishInShort(w *Wish) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "wish %s domain=%s\n", w.Name, w.Domain)
+	for _, k := range w.SSHKeys {
+		fmt.Fprintf(&b, "ssh key %s\n", k)
+	}
 	for _, n := range w.Networks {
 		fmt.Fprintf(&b, "network %s %s", n.Name, n.Subnet)
 		if n.Subnet6.IsValid() {
@@ -198,6 +201,9 @@ func jailInShort(j *Jail) string {
 	}
 	for _, v := range j.Volumes {
 		line("volume %s %s quota=%s source=%q ro=%v", v.Name, v.Path, FormatSize(v.QuotaBytes), v.Source, v.ReadOnly)
+		if v.Snapshot {
+			line("  snapshot before change")
+		}
 	}
 	if j.Limits != (Limits{}) {
 		line("limits %+v", j.Limits)

@@ -88,6 +88,7 @@ func (c *checker) check() {
 	if !cleanText(w.Source) {
 		c.bad("cluster", "", "the source file's name %q has control characters in it", clip(w.Source))
 	}
+	c.checkSSHKeys()
 	c.index()
 	c.checkNetworks()
 	c.checkImages()

@@ -76,6 +76,9 @@ func (c *checker) checkVolumes(j *Jail, path, what string) {
 		}
 		if v.Source != "" {
 			c.err(path+"/source", what+": source", ValidPath(v.Source))
+			if v.Snapshot {
+				c.bad(path+"/snapshot_before_change", "leave source out", "%s: a directory of the host has no snapshots", what)
+			}
 			if v.QuotaBytes != 0 {
 				c.bad(path+"/quota", "leave out quota or source", "%s: a host's directory has no quota", what)
 			}

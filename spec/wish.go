@@ -12,9 +12,10 @@ import (
 // Name scopes it: applying a Wish replaces all that an earlier Wish of the
 // same Name declared, and touches nothing of any other Name.
 type Wish struct {
-	Name     string    `json:"name"`             // the cluster block's label, or the file's base name
-	Domain   string    `json:"domain,omitempty"` // DNS suffix of the cluster, no trailing dot; empty keeps the cluster's
-	Source   string    `json:"source,omitempty"` // file name as the user gave it, for people
+	Name     string    `json:"name"`               // the cluster block's label, or the file's base name
+	Domain   string    `json:"domain,omitempty"`   // DNS suffix of the cluster, no trailing dot; empty keeps the cluster's
+	Source   string    `json:"source,omitempty"`   // file name as the user gave it, for people
+	SSHKeys  []string  `json:"ssh_keys,omitempty"` // public keys that may log in to jails with START_SSH, as in authorized_keys; sorted
 	Networks []Network `json:"networks,omitempty"`
 	Images   []Image   `json:"images,omitempty"`
 	Jails    []Jail    `json:"jails,omitempty"` // one per replica, sorted by Group then Index
@@ -157,6 +158,9 @@ type Volume struct {
 	QuotaBytes int64  `json:"quota_bytes,omitempty"` // 0: none
 	Source     string `json:"source,omitempty"`      // a host directory to bind instead of an own dataset
 	ReadOnly   bool   `json:"read_only,omitempty"`
+	// Snapshot takes a snapshot before the jail starts with a changed image,
+	// command or the like. It is not of the volume and changes nothing in it.
+	Snapshot bool `json:"snapshot_before_change,omitempty"`
 }
 
 // Limits of one jail; zero means none.

@@ -85,7 +85,7 @@ func clusterFile(dir string) (string, error) {
 	return found[0], nil
 }
 
-func (s *source) isRex() bool { return strings.HasSuffix(strings.ToLower(s.name), ".rex") }
+func (s *source) isRex() bool { return spec.IsRex(s.name) }
 
 // inputs is what spec may read beside the text.
 func (s *source) inputs(vars map[string]string) spec.Inputs {

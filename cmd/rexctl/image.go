@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -14,7 +16,7 @@ import (
 func imageCommand() *cli.Command {
 	return &cli.Command{Name: "image", Usage: "images: ls, build, debug, gc, rm", Subcommands: []*cli.Command{
 		{Name: "ls", Usage: "list image names", Action: imageLs},
-		{Name: "build", Usage: "build a .rex file", ArgsUsage: "[FILE.rex]", Action: imageBuild, Flags: []cli.Flag{
+		{Name: "build", Usage: "build a .rex file", ArgsUsage: "[FILE.rex|DIR]", Action: imageBuild, Flags: []cli.Flag{
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "the .rex `FILE`"},
 			&cli.StringFlag{Name: "tag", Aliases: []string{"t"}, Usage: "give the image this `NAME[:TAG]`; default is the file's name"},
 			&cli.BoolFlag{Name: "keep", Usage: "keep what a step that fails has left, as NAME:failed, to look into"},
@@ -62,12 +64,9 @@ func joined[T ~string](list []T) string {
 }
 
 func imageBuild(c *cli.Context) error {
-	name := c.String("file")
-	switch {
-	case name == "" && c.NArg() == 1:
-		name = c.Args().First()
-	case name == "" || c.NArg() > 0:
-		return usagef("image build wants one .rex file\n  try: rexctl image build web.rex")
+	name, err := rexFile(c)
+	if err != nil {
+		return err
 	}
 	if c.IsSet("timeout") && c.Duration("timeout") <= 0 {
 		return usagef("--timeout %s: want a time above 0, such as 10m", c.Duration("timeout"))
@@ -100,6 +99,28 @@ func imageBuild(c *cli.Context) error {
 		return err
 	}
 	return said(c, res, "%s", img.Name)
+}
+
+// rexFile is the file to build: as named, the Rexfile of a directory, or that
+// of this one.
+func rexFile(c *cli.Context) (string, error) {
+	name := c.String("file")
+	switch {
+	case name == "" && c.NArg() == 1:
+		name = c.Args().First()
+	case name == "" && c.NArg() == 0:
+		name = "Rexfile"
+		if _, err := os.Stat(name); err == nil {
+			return name, nil
+		}
+		fallthrough
+	case c.NArg() > 0:
+		return "", usagef("image build wants one .rex file, or a directory with a Rexfile\n  try: rexctl image build web.rex")
+	}
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return filepath.Join(name, "Rexfile"), nil
+	}
+	return name, nil
 }
 
 func imageRm(c *cli.Context) error {
