@@ -85,6 +85,9 @@ func (a *Agent) adopt(ctx context.Context) error {
 	if err := a.builder.Sweep(); err != nil {
 		return fmt.Errorf("sweep builds: %w", err)
 	}
+	if err := a.sources.Sweep(); err != nil {
+		return err
+	}
 	for _, what := range removed {
 		a.c.Log.Info("swept", "what", what)
 	}

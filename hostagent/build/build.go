@@ -192,14 +192,13 @@ func (j *job) base(ctx context.Context, cached bool) error {
 			return nil
 		}
 	}
-	j.top = spec.BaseKey(j.img.Base)
+	j.top = j.img.BaseKey()
 	if cached || j.c.Store.HasLayer(j.top) {
 		return nil
 	}
 	j.emit(BaseStarted, 0, j.img.Base)
 	begin := time.Now()
-	err := j.c.Store.Base(ctx, j.img.Base, j.top, func(line string) { j.emit(Output, 0, line) })
-	if err != nil {
+	if err := j.makeBase(ctx); err != nil {
 		return err
 	}
 	j.progress(Event{Kind: StepFinished, Image: j.img.Name, Steps: len(j.img.Steps), Text: j.img.Base, Took: time.Since(begin)})

@@ -9,6 +9,7 @@ import (
 	"github.com/rexcarcer/rexcarcer/jail"
 	"github.com/rexcarcer/rexcarcer/spec"
 	"github.com/rexcarcer/rexcarcer/zfssync"
+	"github.com/rexcarcer/rexcarcer/zfssync/source"
 )
 
 // Jails is what the builder needs of jail.Driver.
@@ -32,6 +33,12 @@ type Store interface {
 	Hold() (release func())
 }
 
+// Sources is what the builder needs of source.Sources.
+type Sources interface {
+	Handles(ref string) bool
+	Fetch(ctx context.Context, ref, digest string, progress source.Progress) (source.Fetched, error)
+}
+
 // Network is where a RUN step runs.
 type Network struct {
 	NetNS      string // path of a network namespace; "": no network
@@ -50,6 +57,9 @@ type Config struct {
 
 	// Resolve tells the key of an image of the cluster, for BASE NAME; nil: there are none.
 	Resolve func(name string) (key string, ok bool)
+
+	// Sources brings bases from elsewhere; nil: only what Store.Base makes.
+	Sources Sources
 
 	IDMap   zfssync.IDMap // of RUN steps; zero: the steps' root is the host's
 	Limits  jail.Limits   // of RUN steps
@@ -86,6 +96,8 @@ type Event struct {
 	Steps int           `json:"steps"`
 	Text  string        `json:"text,omitempty"`
 	Took  time.Duration `json:"took,omitempty"`
+	Bytes int64         `json:"bytes,omitempty"` // fetched of Total, where known
+	Total int64         `json:"total,omitempty"`
 }
 
 // Result of a Build.

@@ -1,0 +1,123 @@
+package hostagent
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"runtime"
+	"time"
+	"unicode"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/zfssync"
+	"github.com/rexcarcer/rexcarcer/zfssync/bundle"
+	"github.com/rexcarcer/rexcarcer/zfssync/source"
+)
+
+func (a *Agent) newSources() *source.Sources {
+	return source.New(source.Config{
+		Dir: filepath.Join(a.c.Dir, "bases"), Trusted: a.trusted, Now: a.c.Clock, Platform: runtime.GOOS + "/" + runtime.GOARCH, Log: a.c.Log,
+	})
+}
+
+// trusted are the signers that the cluster trusts now. One that cannot be read counts for nothing.
+func (a *Agent) trusted() []bundle.Signer {
+	var out []bundle.Signer
+	for _, s := range a.c.Cluster.State().Signers.All {
+		signer, err := bundle.ParseSigner([]byte(s.PEM))
+		if err != nil || signer.Fingerprint != s.Fingerprint {
+			a.c.Log.Error("a signer's certificate cannot be read: take it away and trust it again", "signer", s.Name, "err", err)
+			continue
+		}
+		out = append(out, signer)
+	}
+	return out
+}
+
+// LookBase says what a reference to a base means now. An empty Digest: it has none, because the host makes such a base
+// itself. known is what it meant before, nil for nothing; something older is refused unless downgrade. What is refused is
+// told to the cluster.
+func (a *Agent) LookBase(ctx context.Context, ref string, known *fsm.Base, downgrade bool) (fsm.Base, error) {
+	if !a.sources.Handles(ref) {
+		return fsm.Base{Ref: ref}, nil
+	}
+	if a.features.Simulated {
+		digest := sha256.Sum256([]byte(ref))
+		return fsm.Base{Ref: ref, Kind: "simulated", Digest: "sha256:" + hex.EncodeToString(digest[:])}, nil
+	}
+	o, err := a.sources.Look(ctx, ref)
+	if err == nil && known != nil {
+		next := bundle.Verified{Meta: bundle.Meta{Name: "base " + ref, Version: o.Version, Created: o.Created, Digest: o.Digest}}
+		err = next.After(bundle.Known{Version: known.Version, Created: known.Created.Time(), Digest: known.Digest}, downgrade)
+	}
+	if err != nil {
+		a.tellRefusal(ctx, ref, err)
+		return fsm.Base{}, err
+	}
+	b := fsm.Base{Ref: ref, Kind: o.Kind, Digest: o.Digest, Version: o.Version, Platform: o.Platform, Signer: o.Signer, SignedBy: o.SignedBy, Bytes: o.Bytes}
+	if !o.Created.IsZero() {
+		b.Created = fsm.TimeOf(o.Created)
+	}
+	return b, nil
+}
+
+// buildSources are the sources as a build uses them.
+type buildSources struct{ a *Agent }
+
+func (s buildSources) Handles(ref string) bool { return s.a.sources.Handles(ref) }
+
+func (s buildSources) Fetch(ctx context.Context, ref, digest string, progress source.Progress) (source.Fetched, error) {
+	f, err := s.a.sources.Fetch(ctx, ref, digest, progress)
+	if err != nil {
+		s.a.tellRefusal(ctx, ref, err)
+	}
+	return f, err
+}
+
+// tellRefusal makes an event of a refusal. The caller has the error as well, so a cluster without a leader is not waited for.
+func (a *Agent) tellRefusal(ctx context.Context, ref string, err error) {
+	r, ok := bundle.IsRefusal(err)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	cmd := fsm.RefuseBase{Ref: ref, Host: a.c.Host, Reason: string(r.Reason), Text: printable(r.Text, 1000)}
+	if err := a.propose(ctx, cmd); err != nil {
+		a.c.Log.Warn("a refused base could not be told to the cluster", "base", ref, "reason", string(r.Reason), "err", err)
+	}
+}
+
+// printable keeps at most so many characters of s, and none that a log or terminal would obey.
+func printable(s string, most int) string {
+	out := make([]rune, 0, min(len(s), most))
+	for _, r := range s {
+		if len(out) == most {
+			break
+		}
+		if !unicode.IsPrint(r) {
+			r = ' '
+		}
+		out = append(out, r)
+	}
+	return string(out)
+}
+
+// ExportImage writes the root file system of what a name of the cluster means, as a tar packed by zstd.
+func (a *Agent) ExportImage(ctx context.Context, name string, w io.Writer) error {
+	if a.features.Simulated {
+		return errors.New("images are simulated here: there is nothing to export")
+	}
+	key, ok := a.imageKey(name)
+	if !ok {
+		return fmt.Errorf("image %s: %w", name, zfssync.ErrNotFound)
+	}
+	if !a.c.Store.HasImage(key) {
+		return fmt.Errorf("image %s is not on this host: build it here first: %w", name, zfssync.ErrNotFound)
+	}
+	return a.builder.Export(ctx, key, w)
+}
