@@ -3,11 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/rexcarcer/rexcarcer/api"
+	"github.com/rexcarcer/rexcarcer/plan"
 	"github.com/rexcarcer/rexcarcer/spec"
 )
 
@@ -79,11 +82,40 @@ func apply(c *cli.Context) error {
 	if err := buildMissing(c, client, p); err != nil {
 		return err
 	}
-	done, err := client.ApplyWish(c.Context, p.wish, base)
+	done, err := commit(c, client, p, base)
 	if err != nil {
 		return conflict(c, client, p, fmt.Errorf("apply %s: %w", p.wish.Name, err))
 	}
 	return follow(c, client, p, done)
+}
+
+// commit applies the wish. When somebody else changed the cluster since it was
+// planned, and the plan is still the same, it is what the user saw: it is tried
+// again at the new index. Who pins an index, or saved the plan, wants no other.
+func commit(c *cli.Context, client *api.Client, p *planned, base uint64) (api.Applied, error) {
+	const most = 10
+	shown := steps(p)
+	for tries := 1; ; tries++ {
+		done, err := client.ApplyWish(c.Context, p.wish, base)
+		var answer *api.Error
+		if err == nil || tries == most || p.saved || c.IsSet("check-index") || !errors.As(err, &answer) || answer.Code != "conflict" {
+			return done, err
+		}
+		if p.refresh(c.Context, client) != nil || !reflect.DeepEqual(steps(p), shown) {
+			return done, err
+		}
+		base = p.plan.BaseIndex
+	}
+}
+
+// steps are the plan's without what may differ and changes nothing: scores, and
+// whether the image is built, which it is by now.
+func steps(p *planned) []plan.Step {
+	out := slices.Clone(p.plan.Steps)
+	for i := range out {
+		out[i].Score, out[i].Built = "", ""
+	}
+	return out
 }
 
 // planOrSaved is the argument: a plan that was saved, or a file to plan now.
@@ -104,6 +136,7 @@ func planOrSaved(c *cli.Context, client *api.Client) (*planned, error) {
 		return nil, fmt.Errorf("%s: %w", s.name, err)
 	}
 	if saved {
+		p.saved = true
 		return p, nil
 	}
 	return planSource(c, client, s, vars)

@@ -69,6 +69,7 @@ type planned struct {
 	file    string // as the user named it
 	plan    plan.Plan
 	raw     json.RawMessage // the plan as the daemon sent it
+	saved   bool            // it comes from a file of plan -out
 }
 
 // changes says whether an apply would do anything.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -48,6 +49,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":  exits,
 			"user":   somebodyElse,
+			"meddle": meddleNext,
 			"forget": forget,
 		},
 	})
@@ -59,12 +61,27 @@ func newCluster(tb testing.TB) *apitest.Cluster {
 	return apitest.NewCluster(tb, func(s *fsm.State) []fsm.Command { return scheduler.Schedule(s, s.Now).Commands })
 }
 
+// meddling is what happens right after the next plan is made, by cluster.
+var meddling sync.Map // *apitest.Cluster -> func()
+
+// meddleNext NAME SUBNET: somebody else applies a wish right after the next plan.
+func meddleNext(ts *testscript.TestScript, _ bool, args []string) {
+	c := ts.Value(clusterKey{}).(*apitest.Cluster)
+	meddling.Store(c, func() { applyElse(ts, c, args[0], args[1]) })
+}
+
 func serve(c *apitest.Cluster, path string) (stop func(), err error) {
 	place := func(s *fsm.State) []fsm.Command { return scheduler.Schedule(s, s.Now).Commands }
 	s, err := c.Server(api.Config{
 		Identify: apitest.As("user/root", api.RoleRoot), // whoever runs the test
-		Plan:     func(s *fsm.State, w *spec.Wish) (any, error) { return plan.Make(w, s, place) },
-		Destroy:  func(s *fsm.State, name string) (any, error) { return plan.Destroy(name, s) },
+		Plan: func(s *fsm.State, w *spec.Wish) (any, error) {
+			p, err := plan.Make(w, s, place)
+			if f, ok := meddling.LoadAndDelete(c); ok {
+				f.(func())()
+			}
+			return p, err
+		},
+		Destroy: func(s *fsm.State, name string) (any, error) { return plan.Destroy(name, s) },
 	})
 	if err != nil {
 		return nil, err
@@ -102,9 +119,12 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 
 // somebodyElse applies a small wish NAME behind rexctl's back.
 func somebodyElse(ts *testscript.TestScript, _ bool, args []string) {
-	c := ts.Value(clusterKey{}).(*apitest.Cluster)
-	w := spec.Wish{Name: args[0], Networks: []spec.Network{{Name: args[0]}}}
-	ts.Check(w.Networks[0].Subnet.UnmarshalText([]byte("10.200.0.0/24")))
+	applyElse(ts, ts.Value(clusterKey{}).(*apitest.Cluster), args[0], "10.200.0.0/24")
+}
+
+func applyElse(ts *testscript.TestScript, c *apitest.Cluster, name, subnet string) {
+	w := spec.Wish{Name: name, Networks: []spec.Network{{Name: name}}}
+	ts.Check(w.Networks[0].Subnet.UnmarshalText([]byte(subnet)))
 	w.Normalize()
 	_, err := c.Log.Propose(context.Background(), "user/else", fsm.ApplyWish{Wish: w})
 	ts.Check(err)
