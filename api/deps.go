@@ -99,5 +99,6 @@ type Explainer func(s *fsm.State, jail fsm.JailName) []string
 // HostLive is what gossip and raft know of a host beside the State.
 type HostLive struct {
 	Leader       bool
+	Voter        bool
 	AppliedIndex uint64
 }

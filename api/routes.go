@@ -87,6 +87,13 @@ func routes() []route {
 
 		{method: "GET", pattern: "/v1/hosts", access: forRead, summary: "All hosts", out: []HostRow{}, handle: (*Server).listHosts},
 		{method: "GET", pattern: "/v1/hosts/{name}", access: forRead, summary: "One host, by name or id", out: HostRow{}, handle: (*Server).showHost},
+		{method: "POST", pattern: "/v1/hosts/{name}/drain", access: forWrite, summary: "Move the host's jails away", out: Applied{}, handle: (*Server).drainHost},
+		{method: "POST", pattern: "/v1/hosts/{name}/undrain", access: forWrite, summary: "Let the host have jails again", out: Applied{}, handle: (*Server).undrainHost},
+		{method: "POST", pattern: "/v1/hosts/{name}/labels", access: forWrite, summary: "Set and remove labels of the host", in: HostLabels{}, out: Applied{}, handle: (*Server).labelHost},
+		{method: "DELETE", pattern: "/v1/hosts/{name}", access: forWrite, summary: "Take the host out of the cluster for good", query: []param{{"force", "boolean", "also while it is alive or has jails"}}, out: Applied{}, handle: (*Server).removeHost},
+		{method: "GET", pattern: "/v1/tokens", access: forRead, summary: "All join tokens, without their secrets", query: []param{pIndex, pWait}, out: []TokenRow{}, handle: (*Server).listTokens},
+		{method: "POST", pattern: "/v1/tokens", access: forWrite, summary: "Make a join token; only this answer holds its secret", in: TokenRequest{}, out: TokenMade{}, handle: (*Server).createToken},
+		{method: "DELETE", pattern: "/v1/tokens/{id}", access: forWrite, summary: "Revoke a join token", out: Applied{}, handle: (*Server).revokeToken},
 		{
 			method: "GET", pattern: "/v1/events", access: forRead, stream: true, media: ndjson, out: Event{},
 			summary: "What happened: NDJSON, or SSE when Accept asks for text/event-stream",

@@ -41,6 +41,9 @@ type Config struct {
 	Destroy  DestroyPlanner                 // nil: Plan is asked with an empty wish
 	Explain  Explainer                      // nil: what the State says is all
 	Live     func() map[fsm.HostID]HostLive // nil: this host leads
+	NewToken NewToken                       // nil: nobody can join this cluster
+	FenceOf  func(fsm.HostID) fsm.Time      // when a host that is cut off now has stopped its jails; nil: at once
+	Reads    Reads                          // nil: this host is the cluster
 	Version  string
 	Logger   *slog.Logger          // nil: discard
 	Registry prometheus.Registerer // nil: no metrics
@@ -164,6 +167,9 @@ func (s *Server) guarded(rt route, r *request) (err error) {
 			s.log.Error("request panicked", "route", rt.pattern, "panic", p, "stack", stack())
 		}
 	}()
+	if err := s.reading(r); err != nil {
+		return err
+	}
 	if !rt.stream {
 		ctx, cancel := context.WithTimeout(r.Context(), requestTime)
 		defer cancel()

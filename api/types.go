@@ -172,6 +172,7 @@ type HostRow struct {
 	ID           fsm.HostID        `json:"id"`
 	Role         string            `json:"role"`
 	Leader       bool              `json:"leader"`
+	Voter        bool              `json:"voter"`
 	State        string            `json:"state"`
 	OS           string            `json:"os"`
 	Arch         string            `json:"arch"`

@@ -57,7 +57,7 @@ func showCert(c *cli.Context, r api.CertRow) error {
 }
 
 func hostCommand() *cli.Command {
-	return &cli.Command{Name: "host", Usage: "hosts: ls, show", Subcommands: []*cli.Command{
+	return &cli.Command{Name: "host", Usage: "hosts: ls, show, drain, undrain, label, rm", Subcommands: append([]*cli.Command{
 		{
 			Name: "ls", Usage: "list hosts",
 			Action: asking(0, 0, func(c *cli.Context, a *api.Client) ([]api.HostRow, error) { return a.Hosts(c.Context) }, listHosts),
@@ -66,7 +66,7 @@ func hostCommand() *cli.Command {
 			Name: "show", Usage: "all about a host", ArgsUsage: "HOST",
 			Action: asking(1, 1, func(c *cli.Context, a *api.Client) (api.HostRow, error) { return a.Host(c.Context, c.Args().First()) }, showHost),
 		},
-	}}
+	}, hostChanges()...)}
 }
 
 func listHosts(c *cli.Context, rows []api.HostRow) error {
@@ -74,6 +74,7 @@ func listHosts(c *cli.Context, rows []api.HostRow) error {
 		{title: "NAME", get: func(r api.HostRow) string { return r.Name }},
 		{title: "ROLE", get: func(r api.HostRow) string { return r.Role }},
 		{title: "LEADER", get: func(r api.HostRow) string { return yes(r.Leader) }},
+		{title: "VOTER", wide: true, get: func(r api.HostRow) string { return yes(r.Voter) }},
 		{title: "STATE", get: func(r api.HostRow) string { return r.State }, mood: func(r api.HostRow) mood {
 			switch r.State {
 			case "alive":
@@ -98,7 +99,7 @@ func showHost(c *cli.Context, r api.HostRow) error {
 		return document(c, r)
 	}
 	kv := [][2]string{
-		{"Name", r.Name}, {"ID", string(r.ID)}, {"Role", r.Role}, {"Leader", yes(r.Leader)}, {"State", r.State}, {"System", r.OS + "/" + r.Arch},
+		{"Name", r.Name}, {"ID", string(r.ID)}, {"Role", r.Role}, {"Leader", yes(r.Leader)}, {"Voter", yes(r.Voter)}, {"State", r.State}, {"System", r.OS + "/" + r.Arch},
 		{"Runtime", r.Runtime}, {"Version", r.Version}, {"Address", r.Addr}, {"Applied index", fmt.Sprint(r.AppliedIndex)},
 		{"Jails", fmt.Sprint(r.Jails)}, {"CPU", used(float64(r.Used.MilliCPU)/1000, float64(r.Capacity.MilliCPU)/1000)},
 		{"Memory", size(r.Used.MemoryBytes) + " reserved of " + size(r.Capacity.MemoryBytes)}, {"Seen", clock(r.SeenAt)},
