@@ -31,6 +31,7 @@ type daemon struct {
 	peers   *peers // nil: a cluster of one without a port
 	node    *cluster.Node
 	agent   *hostagent.Agent
+	sync    *syncing      // nil: as peers, and where storage is simulated
 	ready   chan struct{} // closed when the local API answers
 	counted bool          // the API metrics are registered
 
@@ -61,6 +62,9 @@ func runDaemon(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.node.Close()) }()
+	if err := d.openSync(drv.store); err != nil {
+		return err
+	}
 	d.agent, err = hostagent.New(ctx, d.agentConfig(drv))
 	if err != nil {
 		return asked(ctx, err)
@@ -134,7 +138,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	g.Go(func() error {
 		return d.node.Run(ctx, d.duties()...)
 	})
-	for _, part := range []func(context.Context) error{d.runPeers, d.servePeers, d.serveJoin, d.renew} {
+	for _, part := range []func(context.Context) error{d.runPeers, d.servePeers, d.serveJoin, d.serveSync, d.renew} {
 		g.Go(func() error { return part(ctx) })
 	}
 	g.Go(func() error {

@@ -34,6 +34,7 @@ type options struct {
 	Mirror  string
 
 	ClusterBind string
+	SyncRate    int64         // bytes per second; 0: no limit
 	ClusterPort int           // 0: a cluster of one that no other host can join
 	Advertise   string        // address by which other members reach this one
 	GossipPort  int           // 0: nobody is asked who is alive
@@ -66,6 +67,7 @@ type fileConfig struct {
 	Runtime     *string           `hcl:"runtime,optional"`
 	ClusterBind *string           `hcl:"cluster_bind,optional"`
 	ClusterPort *int              `hcl:"cluster_port,optional"`
+	SyncRate    *int              `hcl:"sync_rate,optional"`
 	Advertise   *string           `hcl:"advertise,optional"`
 	GossipPort  *int              `hcl:"gossip_port,optional"`
 	FenceAfter  *string           `hcl:"fence_after,optional"`
@@ -106,6 +108,7 @@ func daemonFlags() []cli.Flag {
 		str("mirror", "", "where debian:SUITE bases come from (default: the host's own apt source)"),
 		str("cluster-bind", "", "address of the cluster port (default: all)"),
 		num("cluster-port", clusterPort, "port on which members speak to each other; 0: a cluster of one (default with -dev)"),
+		num("sync-rate", 0, "at most so many `MiB` per second for images and volumes between hosts, in each direction; 0: no limit"),
 		str("advertise", "", "`ADDRESS` by which other members reach this host (default: cluster-bind, or the first address of this machine)"),
 		num("gossip-port", clusterPort+1, "port on which members see who is alive, TCP and UDP; 0 turns it off (default with -dev)"),
 		str("fence-after", "5s", "without a leader for so `LONG`, jails that may start elsewhere are stopped here; the same on all hosts"),
@@ -151,7 +154,8 @@ func optionsFrom(c *cli.Context) (options, error) {
 		LogDir: text("log-dir", file.LogDir), Name: text("name", file.Name), Domain: text("domain", file.Domain), Mirror: text("mirror", file.Mirror),
 		ClusterBind: text("cluster-bind", file.ClusterBind), ClusterPort: number("cluster-port", file.ClusterPort),
 		Advertise: text("advertise", file.Advertise), GossipPort: number("gossip-port", file.GossipPort), Heartbeat: c.Duration("heartbeat"),
-		Bind: text("bind", file.Bind), APIPort: number("api-port", file.APIPort),
+		SyncRate: int64(number("sync-rate", file.SyncRate)) << 20,
+		Bind:     text("bind", file.Bind), APIPort: number("api-port", file.APIPort),
 		MetricsBind: text("metrics-bind", file.MetricsBind), MetricsPort: number("metrics-port", file.MetricsPort),
 		DNSBind: text("dns-bind", file.DNSBind), DNSPort: number("dns-port", file.DNSPort), Labels: map[string]string{},
 		JailCertLife: c.Duration("jail-cert-life"),

@@ -93,7 +93,7 @@ func (f *fabric) serve(t testing.TB, name string, role pki.Role, h http.Handler)
 	client := pki.ClientTLS(f.identity(t, role, "client"), f.ca.Pool(), anybody, time.Now)
 	client.NextProtos = []string{ALPN}
 	addr := l.Addr().String()
-	tr := NewTransport(func(ctx context.Context) (net.Conn, error) {
+	tr := NewTransport(func(ctx context.Context, _ string) (net.Conn, error) {
 		return (&tls.Dialer{Config: client}).DialContext(ctx, "tcp", addr)
 	})
 	t.Cleanup(func() {

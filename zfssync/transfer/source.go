@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,28 +18,26 @@ import (
 // Source is a host that may have what is wanted.
 type Source struct {
 	Name string            // for messages, scores and progress: the host's
-	HTTP http.RoundTripper // leads to that host's Server, whatever host a URL names; see NewTransport
+	Host string            // in the URL, if HTTP serves several hosts
+	HTTP http.RoundTripper // leads to that host's Server; see NewTransport
 }
 
 // NewTransport returns a RoundTripper whose connections come from dial: mTLS, with ALPN negotiated and the peer's role
-// checked. Close its idle connections when the host is gone.
-func NewTransport(dial func(ctx context.Context) (net.Conn, error)) *http.Transport {
-	d := func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }
+// checked, though the URLs say http. hostport is that of the URL. Close its idle connections when it is of no more use.
+func NewTransport(dial func(ctx context.Context, hostport string) (net.Conn, error)) *http.Transport {
 	return &http.Transport{
-		DialContext: d, DialTLSContext: d, DisableCompression: true, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute,
+		DialContext: func(ctx context.Context, _, hostport string) (net.Conn, error) { return dial(ctx, hostport) }, DisableCompression: true, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute,
 		ResponseHeaderTimeout: 30 * time.Second, ReadBufferSize: 64 << 10, ForceAttemptHTTP2: false,
 	}
 }
-
-// base is the host in all URLs: a RoundTripper leads to one host anyhow.
-const base = "https://zfssync"
 
 // maxAnswer bounds what is read of a JSON answer.
 const maxAnswer = 8 << 20
 
 // request begins one request; an answer other than 200 is a *RemoteError.
 func (s Source) request(ctx context.Context, method, path string, q url.Values, body io.Reader) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, base+path+"?"+q.Encode(), body)
+	u := url.URL{Scheme: "http", Host: cmp.Or(s.Host, "zfssync"), Path: path, RawQuery: q.Encode()} // encrypted: see NewTransport
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/rexcarcer/rexcarcer/cluster/transport"
+	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/pki"
+	"github.com/rexcarcer/rexcarcer/zfssync"
+	"github.com/rexcarcer/rexcarcer/zfssync/transfer"
+)
+
+// syncing moves images and volumes between this host and the others.
+type syncing struct {
+	client *transfer.Client
+	server *transfer.Server
+	trip   *http.Transport // to members by their id
+}
+
+// openSync prepares what serveSync and fetch use. Without a cluster port
+// there is nobody to exchange anything with, and what is simulated has
+// nothing in it.
+func (d *daemon) openSync(store zfssync.Store) error {
+	if d.peers == nil || d.o.Runtime == "sim" {
+		return nil
+	}
+	metrics := transfer.NewMetrics(d.reg)
+	client, err := transfer.NewClient(transfer.Config{
+		Store: store, Metrics: metrics, Log: d.log, BytesPerSecond: d.o.SyncRate,
+		Progress: d.tellSync,
+	})
+	if err != nil {
+		return err
+	}
+	trip := d.peers.dialer.RoundTripper(transport.Sync, d.addrOf)
+	trip.ReadBufferSize, trip.ResponseHeaderTimeout = 64<<10, 30*time.Second
+	d.sync = &syncing{
+		client: client, trip: trip,
+		server: transfer.NewServer(transfer.ServerConfig{Store: store, Metrics: metrics, Log: d.log, BytesPerSecond: d.o.SyncRate, Allow: d.allowSync}),
+	}
+	return nil
+}
+
+// allowSync lets members in, as the port does already: two doors that must
+// both be wrong.
+func (d *daemon) allowSync(state *tls.ConnectionState) error {
+	id, err := pki.PeerID(*state)
+	if err != nil {
+		return err
+	}
+	if id.Cluster != d.m.cluster || !slices.Contains(transport.Members(), id.Role) {
+		return fmt.Errorf("%s is no member", id)
+	}
+	return d.denied(id)
+}
+
+// serveSync answers members that want what this host has.
+func (d *daemon) serveSync(ctx context.Context) error {
+	if d.sync == nil {
+		return nil
+	}
+	defer d.sync.trip.CloseIdleConnections()
+	return transfer.Serve(ctx, d.peers.mux.Listener(transport.Sync), d.sync.server)
+}
+
+// fetch brings an image from the hosts that have it, by what the log says; the
+// others are asked last, since a host may have it and not have said so yet.
+func (d *daemon) fetch(ctx context.Context, key string) error {
+	sources := d.sources(key)
+	if len(sources) == 0 {
+		return errors.New("no other host is there")
+	}
+	begun := time.Now()
+	if err := d.sync.client.EnsureImage(ctx, key, sources); err != nil {
+		return err
+	}
+	d.log.Info("image fetched from other hosts", "image", key, "took", time.Since(begun).Round(time.Millisecond))
+	return nil
+}
+
+func (d *daemon) sources(key string) (out []transfer.Source) {
+	s := d.node.State()
+	var holders []fsm.HostID
+	if b, ok := s.Builds.Get(key); ok {
+		holders = b.Hosts
+	}
+	for _, holds := range []bool{true, false} {
+		for _, h := range s.Hosts.All {
+			if h.ID == d.node.ID() || h.State == fsm.HostLost || slices.Contains(holders, h.ID) != holds {
+				continue
+			}
+			out = append(out, transfer.Source{Name: h.Name, Host: string(h.ID), HTTP: d.sync.trip})
+		}
+	}
+	return out
+}
+
+// tellSync writes how far a transfer is; the client calls it twice a second.
+func (d *daemon) tellSync(p transfer.Progress) {
+	d.log.Debug("transfer", "object", p.Object.String(), "from", p.Source, "bytes", p.Bytes, "of", p.Total,
+		"bytes_per_second", int64(p.Rate), "left", p.Left.Round(time.Second), "done", p.Done)
+}
