@@ -187,6 +187,14 @@ func (n *Node) Leader() (self bool, addr string) {
 	return string(id) == string(n.id.Host) && n.raft.State() == raft.Leader, string(a)
 }
 
+// LeaderID is who leads as far as this host knows, "" for nobody.
+func (n *Node) LeaderID() fsm.HostID {
+	if self, _ := n.Leader(); self {
+		return n.id.Host
+	}
+	return n.leader()
+}
+
 // Snapshot asks raft for a snapshot now, which also archives the entries.
 func (n *Node) Snapshot() error {
 	if err := n.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {

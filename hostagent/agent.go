@@ -38,6 +38,8 @@ type Config struct {
 	LogDir  string // output of jails
 	Labels  map[string]string
 	Version string
+	Peer    string // HOST:PORT of the cluster port; "": none
+	Gossip  string // HOST:PORT of the gossip port; "": none
 
 	Cluster Log
 	Jails   jail.Driver
@@ -50,6 +52,9 @@ type Config struct {
 
 	Router    *RouterConfig // nil: networks have no router process (simulated runtime)
 	Resolvers []netip.AddrPort
+
+	BuildLimits  jail.Limits   // of RUN steps
+	BuildTimeout time.Duration // of one step of an image; 0: an hour
 
 	Runtime string // linux, jail, sim
 	Clock   func() time.Time

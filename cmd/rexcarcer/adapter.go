@@ -25,7 +25,8 @@ func (l apiLog) Propose(ctx context.Context, by string, cmd fsm.Command) (fsm.Ap
 			return fsm.Applied{}, err
 		}
 	}
-	return l.Node.Propose(ctx, by, cmd)
+	applied, err := l.Node.Propose(ctx, by, cmd)
+	return applied, unavailable(err)
 }
 
 // apiHost is this host as the API sees it: the same things under api's types,
@@ -77,7 +78,7 @@ func (h apiHost) BuildImage(ctx context.Context, r api.BuildRequest, progress fu
 		build.BaseStarted: "start", build.StepStarted: "start", build.StepCached: "cached", build.Output: "output", build.StepFinished: "done",
 	}
 	res, err := h.d.agent.Build(ctx, build.Request{Image: r.Image, Context: r.Content, Keep: r.Keep, Timeout: r.Timeout}, func(e build.Event) {
-		progress(api.BuildEvent{Step: e.Step, Steps: e.Steps, State: states[e.Kind], Text: e.Text})
+		progress(api.BuildEvent{Step: e.Step, Steps: e.Steps, State: states[e.Kind], Text: e.Text, Bytes: e.Bytes, Total: e.Total})
 	})
 	return api.BuildResult{Key: res.Key, Bytes: res.Bytes, Cached: res.StepsCached, Built: res.StepsRun, Kept: res.Kept}, err
 }

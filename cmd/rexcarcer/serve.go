@@ -62,17 +62,12 @@ func listenUnix(path string) (net.Listener, error) {
 
 func (d *daemon) apiServer(who api.Identify) (*api.Server, error) {
 	cfg := api.Config{Log: apiLog{d.node, d.agent}, Host: apiHost{d}, Plan: d.plan, Destroy: d.planDestroy, Explain: d.explain, Identify: who,
-		Version: version, Logger: d.log, Live: d.live}
+		Version: version, Logger: d.log, Live: d.live, NewToken: d.newToken(), Reads: apiReads{d}}
 	if !d.counted {
 		cfg.Registry = d.reg
 		d.counted = true
 	}
 	return api.New(cfg)
-}
-
-func (d *daemon) live() map[fsm.HostID]api.HostLive {
-	leader, _ := d.node.Leader()
-	return map[fsm.HostID]api.HostLive{d.node.ID(): {Leader: leader, AppliedIndex: d.node.State().Index}}
 }
 
 // plan compares a wish with State and asks the scheduler where the jails would go.
