@@ -80,7 +80,10 @@ type Spec struct {
 	// AddCaps adds to the default capabilities, by name ("NET_ADMIN"). For routers and builds.
 	AddCaps []string
 
-	// ReadOnlyRoot mounts Root read-only, for routers.
+	// Devices are shown in /dev besides those that every jail has: "pf", "bpf", "bpf*", for routers. FreeBSD only.
+	Devices []string
+
+	// ReadOnlyRoot mounts Root read-only, for routers. FreeBSD: it does not.
 	ReadOnlyRoot bool
 }
 
@@ -163,7 +166,7 @@ type Stats struct {
 
 // Features says what Probe found.
 type Features struct {
-	Driver    string // "linux", "sim"
+	Driver    string // "linux", "jail", "sim"
 	Runtime   string // "runc 1.1.5", "crun 1.8.1", "simulated"
 	Simulated bool
 	CGroup    string   // "v1", "hybrid", "v2", ""

@@ -5,16 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"syscall"
 	"time"
-
-	"github.com/creack/pty"
-	"golang.org/x/term"
 
 	"github.com/rexcarcer/rexcarcer/internal/run"
 )
@@ -103,9 +99,10 @@ func (l *Linux) execWith(ctx context.Context, rt *runtime, id string, x Exec) (i
 		Timeout: run.NoTimeout, Grace: execGrace, Hide: rt.hide, CleanEnv: true,
 	}
 	if x.TTY {
-		err = l.withTerminal(ctx, c, x, dir)
+		// crun 1.8 does not hand a change of size on.
+		err = onTerminal(ctx, l.cfg.Runner, c, x, true, func(s WinSize) { _ = resizeTerminalOf(readPID(dir), s) })
 	} else {
-		err = l.withPipes(ctx, c, x)
+		err = onPipes(ctx, l.cfg.Runner, c, x)
 	}
 	if ctx.Err() != nil {
 		l.killLeftover(id, dir)
@@ -168,109 +165,6 @@ func (l *Linux) execProcess(root string, s Spec, x Exec) (execSpec, error) {
 		return execSpec{}, fmt.Errorf("encode process: %w", err)
 	}
 	return execSpec{json: raw, env: env}, nil
-}
-
-// withPipes runs c on plain streams. Input is copied by us into a pipe of our own, so that a caller whose input never
-// ends (a network connection) does not keep us after the command has ended.
-func (l *Linux) withPipes(ctx context.Context, c run.Cmd, x Exec) error {
-	c.Stdout, c.Stderr = orDiscard(x.Stdout), orDiscard(x.Stderr)
-	if x.Stdin == nil {
-		_, err := l.cfg.Runner.Run(ctx, c)
-		return err
-	}
-	if f, ok := x.Stdin.(*os.File); ok {
-		c.Stdin = f
-		_, err := l.cfg.Runner.Run(ctx, c)
-		return err
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return fmt.Errorf("make pipe: %w", err)
-	}
-	defer r.Close()
-	go func() { // ends when the input does, or at the first write after the command has gone
-		_, _ = io.Copy(w, x.Stdin)
-		_ = w.Close()
-	}()
-	c.Stdin = r
-	_, err = l.cfg.Runner.Run(ctx, c)
-	return err
-}
-
-// withTerminal gives the runtime a terminal of ours, and it makes the jail's own one, to which it passes bytes and sizes.
-// Job control happens on the inner one. Ours is raw from the beginning: a runtime makes it so too late, or (runc 1.1) not
-// at all, and ctrl-C or ctrl-D would be taken here.
-func (l *Linux) withTerminal(ctx context.Context, c run.Cmd, x Exec, dir string) error {
-	ours, theirs, err := pty.Open()
-	if err != nil {
-		return fmt.Errorf("open terminal: %w", err)
-	}
-	defer ours.Close()
-	size := x.Size
-	if size == (WinSize{}) {
-		size = WinSize{Rows: 24, Cols: 80}
-	}
-	if err := setSize(ours, size); err != nil {
-		return errors.Join(err, theirs.Close())
-	}
-	if _, err := term.MakeRaw(int(theirs.Fd())); err != nil {
-		return errors.Join(fmt.Errorf("make terminal raw: %w", err), theirs.Close())
-	}
-	c.Stdin, c.Stdout, c.Stderr, c.TTY = theirs, theirs, theirs, true
-
-	ended := make(chan struct{})
-	resized := make(chan struct{})
-	go func() {
-		defer close(resized)
-		for {
-			select {
-			case s, ok := <-x.Resize:
-				if !ok {
-					return
-				}
-				_ = setSize(ours, s) // a terminal that closes has no size
-				// crun 1.8 does not hand a change on.
-				_ = resizeTerminalOf(readPID(dir), s)
-			case <-ended:
-				return
-			}
-		}
-	}()
-	if x.Stdin != nil {
-		go func() { // as in withPipes
-			if _, err := io.Copy(ours, x.Stdin); err == nil {
-				_, _ = ours.Write([]byte{4}) // end of input, as ^D says it
-			}
-		}()
-	}
-	copied := make(chan struct{})
-	go func() {
-		defer close(copied)
-		_, _ = io.Copy(orDiscard(x.Stdout), ours) // EIO when the last holder of the other end has gone
-	}()
-	_, err = l.cfg.Runner.Run(ctx, c)
-	_ = theirs.Close()
-	select {
-	case <-copied:
-	case <-time.After(execGrace): // something the command left behind holds the terminal
-	}
-	close(ended)
-	<-resized
-	return err
-}
-
-func setSize(f *os.File, s WinSize) error {
-	if err := pty.Setsize(f, &pty.Winsize{Rows: s.Rows, Cols: s.Cols}); err != nil {
-		return fmt.Errorf("set size of terminal: %w", err)
-	}
-	return nil
-}
-
-func orDiscard(w io.Writer) io.Writer {
-	if w == nil {
-		return io.Discard
-	}
-	return w
 }
 
 // killLeftover ends the command itself when its runtime had to be killed. Only a process that is in the jail's group is

@@ -20,6 +20,8 @@ type record struct {
 	Spec      Spec
 	Boot      string
 	Runtime   string // path of the OCI runtime that started it, and that knows it
+	Jail      string `json:",omitempty"` // FreeBSD: the jail's name in the kernel
+	Booted    bool   `json:",omitempty"` // FreeBSD: a whole system, whose /etc/rc has run; it has no first process
 	PID       int    // 0: the runtime had not answered
 	Ticks     uint64 // start time of PID, see startTicks: a pid that was used again differs
 	StartedAt time.Time
@@ -31,7 +33,7 @@ func (r *record) status() Status {
 	switch {
 	case r.Exit != nil:
 		s.Phase = Stopped
-	case r.PID != 0:
+	case r.PID != 0 || r.Booted:
 		s.Phase, s.PID = Running, r.PID
 	default:
 		s.Phase = Created

@@ -155,6 +155,9 @@ func prepare(x *exec.Cmd, c Cmd) {
 		x.Env = os.Environ()
 	}
 	x.Env = append(append(x.Env, "LC_ALL=C"), c.Env...)
+	if c.OnlyEnv {
+		x.Env = append([]string{}, c.Env...) // not nil, which would be ours
+	}
 	x.Dir = c.Dir
 	x.Stdin, x.Stdout, x.Stderr = c.Stdin, c.Stdout, c.Stderr
 	x.ExtraFiles = c.Files

@@ -32,6 +32,9 @@ type Cmd struct {
 	// CleanEnv leaves our own environment out, except PATH.
 	CleanEnv bool
 
+	// OnlyEnv gives the process Env and nothing else, not even LC_ALL.
+	OnlyEnv bool
+
 	// Dir is the working directory; empty is ours.
 	Dir string
 

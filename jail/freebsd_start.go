@@ -1,0 +1,294 @@
+package jail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/rexcarcer/rexcarcer/internal/run"
+)
+
+const (
+	jailPath  = "/usr/sbin/jail"
+	jexecPath = "/usr/sbin/jexec"
+)
+
+// kernelName is what a jail may be called: safe as an argument of jail(8), a part of an rctl(8) rule and a file name. A dot
+// would make it a child of another jail, digits alone a jid.
+var kernelName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// Start makes the jail and starts its first process: configuration, limits, jail -c, processors, network, and then the
+// command, each repeatable.
+func (f *FreeBSD) Start(ctx context.Context, s Spec) (Status, error) {
+	st, err := f.start(ctx, s)
+	if err != nil {
+		return Status{}, fmt.Errorf("start jail %s: %w", s.Name, err)
+	}
+	return st, nil
+}
+
+func (f *FreeBSD) start(ctx context.Context, s Spec) (Status, error) {
+	if err := s.check(); err != nil {
+		return Status{}, err
+	}
+	t, err := f.slot(ctx, s.ID)
+	if err != nil {
+		return Status{}, err
+	}
+	t.op.Lock()
+	defer t.op.Unlock()
+	if st, ok := t.status(); ok && st.Phase == Running {
+		return st, nil
+	}
+	t.mu.Lock()
+	t.rec, t.done = nil, nil
+	t.mu.Unlock()
+	if err := f.scrub(ctx, s.ID); err != nil {
+		return Status{}, fmt.Errorf("clean up what an earlier start left: %w", err)
+	}
+	rec, wait, err := f.make(ctx, s)
+	if err != nil {
+		// ctx may be the reason; what was half made must go all the same.
+		return Status{}, errors.Join(err, f.scrub(context.WithoutCancel(ctx), s.ID))
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rec = rec
+	st := rec.status()
+	f.watch(t, wait)
+	return st, nil
+}
+
+// make does the steps of a start. Before the first one that leaves a trace on the host the record says what they are for.
+func (f *FreeBSD) make(ctx context.Context, s Spec) (*record, func() int, error) {
+	feats, err := f.features(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	launch, err := launchOf(s, feats)
+	if err != nil {
+		return nil, nil, err
+	}
+	net, err := readNetPlan(s.NetNS)
+	if err != nil {
+		return nil, nil, err
+	}
+	num, rules, err := rulesetOf(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := makePlaces(s); err != nil {
+		return nil, nil, err
+	}
+	name, err := f.chooseName(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	rec := &record{Spec: s, Jail: name, StartedAt: time.Now()}
+	if err := os.MkdirAll(f.dir(s.ID), 0o700); err != nil {
+		return nil, nil, fmt.Errorf("make state directory: %w", err)
+	}
+	if err := rec.save(f.dir(s.ID)); err != nil {
+		return nil, nil, err
+	}
+	if err := f.ensureRuleset(ctx, num, rules); err != nil {
+		return nil, nil, err
+	}
+	if err := f.writeConf(rec, net, num, stopTime(s, 0), feats); err != nil {
+		return nil, nil, err
+	}
+	if err := f.setLimits(ctx, name, s.Limits); err != nil {
+		return nil, nil, err
+	}
+	argv := []string{jailPath, "-f", f.confFile(name), "-q", "-c", name}
+	if _, err := f.cfg.Runner.Run(ctx, run.Cmd{Argv: argv, Timeout: execTimeout * time.Second}); err != nil {
+		return nil, nil, err
+	}
+	if err := f.setCPUs(ctx, name, s.Limits.CPUSet); err != nil {
+		return nil, nil, err
+	}
+	for _, argv := range net.Setup {
+		if _, err := f.cfg.Runner.Run(ctx, run.Cmd{Argv: forJail(argv, name), Timeout: toolLimit}); err != nil {
+			return nil, nil, fmt.Errorf("network of the jail: %w", err)
+		}
+	}
+	wait, err := f.launch(ctx, rec, launch)
+	return rec, wait, err
+}
+
+// launch starts the first process, or the services of a whole system.
+func (f *FreeBSD) launch(ctx context.Context, rec *record, argv []string) (func() int, error) {
+	s := rec.Spec
+	out, err := openLog(s.LogPath)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	user, err := lookupAccount(s.Root, s.User)
+	if err != nil {
+		return nil, err
+	}
+	// A file and no pipe, so that the jail does not depend on us; its environment is all that it gets of ours.
+	c := run.Cmd{
+		Argv: append([]string{jexecPath}, forJail(argv, rec.Jail)...), Env: envOf(s.Env, user, false), OnlyEnv: true,
+		Stdout: out, Stderr: out, NewSession: true, Timeout: execTimeout * time.Second,
+	}
+	if s.boots() {
+		if _, err := f.cfg.Runner.Run(ctx, c); err != nil {
+			return nil, fmt.Errorf("/etc/rc of the jail: %w", err)
+		}
+		rec.Booted = true
+		return nil, rec.save(f.dir(s.ID))
+	}
+	pid, wait, err := f.kern.start(c)
+	if err != nil {
+		return nil, err
+	}
+	rec.PID, rec.Ticks = pid, f.startOf(pid)
+	return wait, rec.save(f.dir(s.ID))
+}
+
+// launchOf are the arguments of jexec(8) for the jail's first process.
+func launchOf(s Spec, feats *bsdFeatures) ([]string, error) {
+	if fi, err := os.Stat(s.Root); err != nil || !fi.IsDir() {
+		return nil, fmt.Errorf("root file system %s is not there: %w", s.Root, errors.Join(err, fs.ErrNotExist))
+	}
+	if s.NetNS != "" && !exists(s.NetNS) {
+		return nil, fmt.Errorf("network namespace %s: its plan is not there: %w", s.NetNS, fs.ErrNotExist)
+	}
+	if _, err := capsOf(s.AddCaps); err != nil {
+		return nil, err
+	}
+	if s.IDMap.Size > 0 {
+		return nil, fmt.Errorf("%w: this system has no id mapping", ErrFinal)
+	}
+	user, err := lookupAccount(s.Root, s.User)
+	if err != nil {
+		return nil, err
+	}
+	if err := lookCommand(s.Root, s.Argv[0], s.WorkDir, envOf(s.Env, user, false), s.Mounts); err != nil {
+		return nil, fmt.Errorf("%w: %w in the jail's root", ErrFinal, err)
+	}
+	return jexecArgs(jailPlaceholder, s.User, user, s.WorkDir, s.Argv, feats)
+}
+
+// jexecArgs builds the arguments of jexec(8). -l is not used: it would throw away the jail's variables, and ours do not get
+// in anyway, because jexec itself is started with the jail's environment and no other.
+func jexecArgs(name, asked string, user account, dir string, command []string, feats *bsdFeatures) ([]string, error) {
+	var args []string
+	switch {
+	case strings.Contains(asked, ":"):
+		return nil, fmt.Errorf("%w: user %q names a group: jexec(8) takes a user of the jail alone; give that user the group in the image", ErrFinal, asked)
+	case user.uid == 0 && (user.name == "" || user.name == "root"):
+	case user.name == "":
+		return nil, fmt.Errorf("%w: user %q has no name in the jail's /etc/passwd, and jexec(8) takes names; create it in the image", ErrFinal, asked)
+	default:
+		args = append(args, "-U", user.name)
+	}
+	dir = path.Clean("/" + dir)
+	if dir != "/" && feats.jexecDir {
+		args = append(args, "-d", dir)
+	}
+	args = append(args, name)
+	if dir != "/" && !feats.jexecDir {
+		args = append(args, "/bin/sh", "-c", `cd "$1" || exit 1; shift; exec "$@"`, "sh", dir)
+	}
+	return append(args, command...), nil
+}
+
+// makePlaces makes what is mounted upon, beneath the root: jail(8) makes nothing, and refuses links.
+func makePlaces(s Spec) error {
+	root, err := os.OpenRoot(s.Root)
+	if err != nil {
+		return fmt.Errorf("open root: %w", err)
+	}
+	defer root.Close()
+	if err := root.MkdirAll("dev", 0o755); err != nil {
+		return fmt.Errorf("make /dev of the jail: %w", err)
+	}
+	for _, m := range s.Mounts {
+		at := strings.TrimPrefix(path.Clean(m.Target), "/")
+		info, err := os.Stat(m.Source)
+		if err != nil {
+			return fmt.Errorf("mount at %s: %w", m.Target, err)
+		}
+		dir := at
+		if !info.IsDir() {
+			dir = path.Dir(at)
+		}
+		if err := root.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("make mount point %s: %w", m.Target, err)
+		}
+		if info.IsDir() {
+			continue
+		}
+		file, err := root.OpenFile(at, os.O_CREATE|os.O_RDONLY, 0o644)
+		if err != nil {
+			return fmt.Errorf("make mount point %s: %w", m.Target, err)
+		}
+		if err := file.Close(); err != nil {
+			return fmt.Errorf("make mount point %s: %w", m.Target, err)
+		}
+	}
+	return nil
+}
+
+// chooseName is the name of the jail in the kernel: the one that people know, or the id where another jail of ours has it
+// already (builds are all called alike).
+func (f *FreeBSD) chooseName(ctx context.Context, s Spec) (string, error) {
+	name := s.Name
+	if !kernelName.MatchString(name) || f.nameTaken(name, s.ID) {
+		name = strings.NewReplacer(".", "-", "_", "-").Replace(s.ID)
+		if !kernelName.MatchString(name) {
+			name = strings.TrimRight(("r-" + name)[:min(len(name)+2, 63)], "-")
+		}
+	}
+	j, err := f.kernelJail(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	if j != nil {
+		return "", fmt.Errorf("a jail %s runs on this host (jid %d) that rexcarcer did not make: stop it, or give this one another name", name, j.jid)
+	}
+	return name, nil
+}
+
+// nameTaken looks into the configurations that are there: one a jail, named after it.
+func (f *FreeBSD) nameTaken(name, id string) bool {
+	raw, err := os.ReadFile(f.confFile(name))
+	if err != nil {
+		return false
+	}
+	owner := ownerOf(string(raw))
+	return owner != id && idPattern.MatchString(owner) && exists(f.dir(owner)) // else it is left of a host that went down
+}
+
+// writeConf writes the jail's file whole: one that is cut by a crash would keep its jail from being stopped.
+func (f *FreeBSD) writeConf(r *record, net netPlan, ruleset int, stop time.Duration, feats *bsdFeatures) error {
+	text, err := confText(r.Spec.ID, r.Jail, confOf(r.Spec, net, ruleset, stop, feats.known))
+	if err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(f.confFile(r.Jail), []byte(text), 0o600); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	return nil
+}
+
+func stopTime(s Spec, asked time.Duration) time.Duration {
+	switch {
+	case asked > 0:
+		return asked
+	case s.StopTimeout > 0:
+		return s.StopTimeout
+	}
+	return defaultStop
+}
