@@ -44,6 +44,8 @@ type Host interface {
 	Settled(ctx context.Context, index uint64) error
 	// Storage is this host's.
 	Storage
+	// Bases are brought here by this host.
+	Bases
 	// Query asks this host's DNS server.
 	Query(ctx context.Context, name, qtype string) (DNSAnswer, error)
 }

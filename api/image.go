@@ -21,13 +21,7 @@ func (s *Server) listImages(r *request) error {
 	}
 	rows := []ImageRow{}
 	for name, img := range st.Images.All {
-		row := ImageRow{
-			Name: name, Key: img.Key, Base: img.Base, Steps: len(img.Steps), Wish: img.Wish, Hosts: []fsm.HostID{}, Jails: used[name],
-		}
-		if b, ok := st.Builds.Get(img.Key); ok {
-			row.Hosts, row.Bytes, row.BuiltAt = b.Hosts, b.Bytes, when(b.BuiltAt)
-		}
-		rows = append(rows, row)
+		rows = append(rows, imageRow(st, name, img, used[name]))
 	}
 	return r.reply(st.Index, rows)
 }
@@ -154,7 +148,7 @@ func (s *Server) recordKept(r *request, kept *spec.Image, e *Error) {
 
 func (s *Server) recordBuild(r *request, img spec.Image, res BuildResult, tag bool) error {
 	id := s.cfg.Host.ID()
-	report := fsm.ReportBuild{Key: img.Key, Host: id, Bytes: res.Bytes}
+	report := fsm.ReportBuild{Key: img.Key, Host: id, Bytes: res.Bytes, Base: pinnedBase(s.cfg.Log.State(), img.Base, img.BaseDigest)}
 	if _, err := s.cfg.Log.Propose(r.Context(), "host/"+string(id), report); err != nil {
 		return err
 	}

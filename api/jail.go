@@ -98,6 +98,7 @@ func (s *Server) showJail(r *request) error {
 	show := JailShow{
 		JailRow: rowOf(st, j), Names: j.Names, Addrs: j.Addrs, Hash: j.Hash, CreatedAt: when(j.CreatedAt), Spec: j.Spec,
 	}
+	show.Provenance = jailProvenance(st, j)
 	if run, ok := st.Runs.Get(j.Spec.Name); ok {
 		show.Run = runShow(run)
 	}

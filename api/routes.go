@@ -61,6 +61,8 @@ func routes() []route {
 		{method: "GET", pattern: "/v1/leases", access: forRead, summary: "Who has which address", query: []param{pNetwork}, out: []LeaseRow{}, handle: (*Server).listLeases},
 
 		{method: "GET", pattern: "/v1/images", access: forRead, summary: "All image names", out: []ImageRow{}, handle: (*Server).listImages},
+		{method: "GET", pattern: "/v1/images/{name}", access: forRead, summary: "One image name, and what it is made of", out: ImageShow{}, handle: (*Server).showImage},
+		{method: "GET", pattern: "/v1/images/{name}/export", access: forEnter, summary: "The image's whole root file system: a tar packed by zstd", stream: true, media: zstdMedia, handle: (*Server).exportImage},
 		{method: "DELETE", pattern: "/v1/images/{name}", access: forWrite, summary: "Remove a name that no jail uses", out: Applied{}, handle: (*Server).removeImage},
 		{method: "POST", pattern: "/v1/images/{name}/debug", access: forEnter, summary: "Run a command in a throw-away jail on an image: upgrades the connection as exec does", in: ExecRequest{}, stream: true, media: execProtocol, handle: (*Server).debugImage},
 		{method: "POST", pattern: "/v1/images/gc", access: forWrite, summary: "Remove images and layers of the host that is asked which nobody needs", in: GCRequest{}, out: GCResult{}, stream: true, handle: (*Server).collectImages},
@@ -77,6 +79,13 @@ func routes() []route {
 		{method: "PUT", pattern: "/v1/volumes/{name}/snapshots/{snapshot}", access: forWrite, summary: "Make a snapshot of a volume", stream: true, out: VolumeSnapshot{}, handle: (*Server).snapshotVolume},
 		{method: "DELETE", pattern: "/v1/volumes/{name}/snapshots/{snapshot}", access: forWrite, summary: "Remove a snapshot of a volume", stream: true, out: VolumeShow{}, handle: (*Server).dropVolumeSnapshot},
 		{method: "POST", pattern: "/v1/volumes/{name}/rollback", access: forWrite, summary: "Make a volume that no jail has what it was at a snapshot", stream: true, in: RollbackRequest{}, out: VolumeShow{}, handle: (*Server).rollbackVolume},
+
+		{method: "GET", pattern: "/v1/bases", access: forRead, summary: "What references to bases are pinned to", out: []BaseRow{}, handle: (*Server).listBases},
+		{method: "POST", pattern: "/v1/bases/pin", access: forWrite, summary: "What a reference to a base means: pinned at the first time, looked at again with update", in: PinRequest{}, out: PinResult{}, handle: (*Server).pinBase},
+		{method: "DELETE", pattern: "/v1/bases", access: forWrite, summary: "Forget what a reference means", query: []param{{"ref", "string", "as written after BASE"}}, out: Applied{}, handle: (*Server).unpinBase},
+		{method: "GET", pattern: "/v1/signers", access: forRead, summary: "Whose signatures on bases count", out: []SignerRow{}, handle: (*Server).listSigners},
+		{method: "POST", pattern: "/v1/signers", access: forWrite, summary: "Trust a signer of bases", in: SignerRequest{}, out: SignerRow{}, handle: (*Server).trustSigner},
+		{method: "DELETE", pattern: "/v1/signers/{fingerprint}", access: forWrite, summary: "Trust a signer no longer", out: Applied{}, handle: (*Server).untrustSigner},
 
 		{method: "GET", pattern: "/v1/dns/records", access: forRead, summary: "All records that are served", query: []param{pNetwork}, out: []RecordRow{}, handle: (*Server).listRecords},
 		{method: "GET", pattern: "/v1/dns/query", access: forRead, summary: "Ask this host's DNS server", query: []param{{"name", "string", "to look up"}, {"type", "string", "A (default), AAAA, PTR, SRV, ..."}}, out: DNSAnswer{}, handle: (*Server).queryDNS},

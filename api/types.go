@@ -113,6 +113,8 @@ type JailShow struct {
 	Spec      spec.Jail  `json:"spec"`
 	Run       *RunShow   `json:"run,omitempty"`
 	Cert      *CertRow   `json:"cert,omitempty"`
+
+	Provenance *Provenance `json:"provenance,omitempty"` // of the image that it runs
 }
 
 // RunShow is one incarnation of a jail.

@@ -18,6 +18,9 @@ type ImageRow struct {
 	Bytes   int64        `json:"bytes"`
 	BuiltAt time.Time    `json:"built_at,omitzero"`
 	Jails   int          `json:"jails"` // that use it
+
+	BaseDigest string `json:"base_digest,omitempty"` // where the base is pinned
+	SignedBy   string `json:"signed_by,omitempty"`   // who signed the base that it stands on
 }
 
 // BuildRow is one built key.

@@ -1,0 +1,55 @@
+package apitest
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+)
+
+// ReadSigner implements api.Host.
+func (h *Host) ReadSigner(text string) (fsm.Signer, error) {
+	b, _ := pem.Decode([]byte(text))
+	if b == nil {
+		return fsm.Signer{}, errors.New("it holds no certificate in PEM")
+	}
+	c, err := x509.ParseCertificate(b.Bytes)
+	if err != nil {
+		return fsm.Signer{}, err
+	}
+	digest := sha256.Sum256(c.Raw)
+	return fsm.Signer{
+		Fingerprint: hex.EncodeToString(digest[:]), Name: c.Subject.CommonName, PEM: text,
+		NotBefore: fsm.TimeOf(c.NotBefore), NotAfter: fsm.TimeOf(c.NotAfter),
+	}, nil
+}
+
+// LookBase implements api.Host: what is on the web is a bundle whose version grows with each look, and whatever is called
+// evil is refused.
+func (h *Host) LookBase(_ context.Context, ref string, known *fsm.Base, _ bool) (fsm.Base, error) {
+	if strings.Contains(ref, "evil") {
+		return fsm.Base{}, errors.New("base " + ref + ": refused: nobody trusts its signer")
+	}
+	if !strings.HasPrefix(ref, "http://") {
+		return fsm.Base{Ref: ref}, nil
+	}
+	b := fsm.Base{Ref: ref, Kind: "bundle", Version: 1, Created: 1, Platform: "linux/amd64", Signer: strings.Repeat("a", 64), SignedBy: "alice", Bytes: 3 << 20}
+	if known != nil {
+		b.Version = known.Version + 1
+	}
+	digest := sha256.Sum256([]byte(ref + string(rune('0'+b.Version))))
+	b.Digest = "sha256:" + hex.EncodeToString(digest[:])
+	return b, nil
+}
+
+// ExportImage implements api.Host.
+func (h *Host) ExportImage(_ context.Context, name string, w io.Writer) error {
+	_, err := io.WriteString(w, "the root file system of "+name)
+	return err
+}

@@ -1,0 +1,25 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/zfssync/bundle"
+)
+
+func (h apiHost) ReadSigner(text string) (fsm.Signer, error) {
+	s, err := bundle.ParseSigner([]byte(text))
+	if err != nil {
+		return fsm.Signer{}, err
+	}
+	return fsm.Signer{Fingerprint: s.Fingerprint, Name: s.Subject, PEM: s.PEM(), NotBefore: fsm.TimeOf(s.NotBefore), NotAfter: fsm.TimeOf(s.NotAfter)}, nil
+}
+
+func (h apiHost) LookBase(ctx context.Context, ref string, known *fsm.Base, downgrade bool) (fsm.Base, error) {
+	return h.d.agent.LookBase(ctx, ref, known, downgrade)
+}
+
+func (h apiHost) ExportImage(ctx context.Context, name string, w io.Writer) error {
+	return h.d.agent.ExportImage(ctx, name, w)
+}
