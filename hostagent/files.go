@@ -23,7 +23,10 @@ func (a *Agent) writeFiles(root string, want Want, cert pki.JailFiles) error {
 	s := a.c.Cluster.State()
 	ids := zfssync.IDMap{HostBase: uint32(cert.UID)}
 	err := a.withRoot(root, ids, func(r *os.Root) error {
-		for _, f := range jailFiles(s, want) {
+		if err := checkSSH(r, want); err != nil {
+			return err
+		}
+		for _, f := range append(jailFiles(s, want), sshFiles(s, want)...) {
 			if err := putFile(r, f); err != nil {
 				return err
 			}

@@ -36,6 +36,9 @@ create table if not exists jails (
 	uuid text primary key, name text not null, wish text not null default '', seq integer not null, stage integer not null,
 	step text not null, image text not null, netns text not null, ids integer not null, nets text not null
 ) strict, without rowid;
+create table if not exists started (
+	uuid text primary key, hash text not null
+) strict, without rowid;
 create table if not exists ranges (
 	uuid text primary key, slot integer not null unique
 ) strict, without rowid;
@@ -72,6 +75,24 @@ func (h *hostDB) put(ctx context.Context, r row) error {
 	return nil
 }
 
+// started records with what (fsm.Run.Hash) a jail was started last.
+func (h *hostDB) started(ctx context.Context, uuid, hash string) error {
+	_, err := h.db.ExecContext(ctx, `insert into started(uuid,hash) values(?,?) on conflict(uuid) do update set hash=excluded.hash`, uuid, hash)
+	if err != nil {
+		return fmt.Errorf("host.db: record the start of %s: %w", uuid, err)
+	}
+	return nil
+}
+
+// lastStarted is what started recorded, "" for a jail that never was.
+func (h *hostDB) lastStarted(ctx context.Context, uuid string) (hash string, err error) {
+	err = h.db.QueryRowContext(ctx, `select hash from started where uuid=?`, uuid).Scan(&hash)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("host.db: last start of %s: %w", uuid, err)
+	}
+	return hash, nil
+}
+
 func (h *hostDB) all(ctx context.Context) (rows []row, err error) {
 	rs, err := h.db.QueryContext(ctx, `select uuid,name,wish,seq,stage,step,image,netns,ids,nets from jails order by name`)
 	if err != nil {
@@ -92,6 +113,9 @@ func (h *hostDB) all(ctx context.Context) (rows []row, err error) {
 
 func (h *hostDB) remove(ctx context.Context, uuid string) error {
 	if _, err := h.db.ExecContext(ctx, `delete from jails where uuid=?`, uuid); err != nil {
+		return fmt.Errorf("host.db: %w", err)
+	}
+	if _, err := h.db.ExecContext(ctx, `delete from started where uuid=?`, uuid); err != nil {
 		return fmt.Errorf("host.db: %w", err)
 	}
 	if _, err := h.db.ExecContext(ctx, `delete from ranges where uuid=?`, uuid); err != nil {

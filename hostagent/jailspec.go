@@ -16,7 +16,7 @@ func (a *Agent) jailSpec(want Want, root, netns string, mounts []jail.Mount, ids
 	if len(argv) == 0 && want.Image != nil {
 		argv = want.Image.Command
 	}
-	if len(argv) == 0 {
+	if argv = sshArgv(want, argv); len(argv) == 0 {
 		return jail.Spec{}, fmt.Errorf("jail %s has no command: set command in the jail or CMD in the image's file", j.Spec.Name)
 	}
 	return jail.Spec{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,7 +54,12 @@ func (w *worker) start(ctx context.Context, want Want) error {
 		}
 		return w.fail(ctx, run.Seq, err)
 	}
-	w.alive, w.spec = st.Phase == jail.Running, want.Jail.SpecIndex
+	w.alive, w.spec, w.sshKeys = st.Phase == jail.Running, want.Jail.SpecIndex, ""
+	if slices.ContainsFunc(want.Jail.Spec.Volumes, asksSnapshot) {
+		if err := w.a.db.started(ctx, w.row.UUID, run.Hash); err != nil {
+			return err
+		}
+	}
 	if err := w.save(ctx, "", func(r *row) { r.Stage = StageRunning }); err != nil {
 		return err
 	}
@@ -73,6 +79,9 @@ func (w *worker) make(ctx context.Context, want Want, ids zfssync.IDMap) (jail.S
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		if root, err = w.root(gctx, want, ids); err != nil {
+			return err
+		}
+		if err := w.snapshotBeforeChange(gctx, want); err != nil {
 			return err
 		}
 		mounts, err = w.volumes(gctx, want, ids)

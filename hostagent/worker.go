@@ -14,15 +14,16 @@ import (
 // worker brings one jail to what State wants. Its fields are owned by run,
 // except wakeup and reports.
 type worker struct {
-	a      *Agent
-	log    *slog.Logger
-	row    row
-	alive  bool
-	exit   *jail.Exit
-	gone   bool   // the driver knows nothing of the row's Run: the host went down, or all was taken down
-	spec   uint64 // Jail.SpecIndex whose limits are in force
-	wakeup chan struct{}
-	ended  chan ended // from the goroutine that waits for the first process
+	a       *Agent
+	log     *slog.Logger
+	row     row
+	alive   bool
+	exit    *jail.Exit
+	gone    bool   // the driver knows nothing of the row's Run: the host went down, or all was taken down
+	spec    uint64 // Jail.SpecIndex whose limits are in force
+	sshKeys string // what the jail's authorized_keys hold; "": unknown
+	wakeup  chan struct{}
+	ended   chan ended // from the goroutine that waits for the first process
 
 	reports   *reporter
 	health    *health
@@ -105,8 +106,9 @@ func (w *worker) pass(ctx context.Context) (Step, error) {
 	case StepNone:
 		if w.alive {
 			w.certs.look(ctx, want)
+			err = w.lookKeys(ctx, want)
 		}
-		return step, nil
+		return step, err
 	case StepStart:
 		err = w.start(ctx, want)
 	case StepUpdate:

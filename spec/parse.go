@@ -26,6 +26,9 @@ type Inputs struct {
 	// Domain is the cluster's, for self.domain in a file that names none;
 	// DefaultDomain when empty.
 	Domain string
+	// Tag is the name of the image that ParseRex makes, instead of the file's.
+	Tag string
+
 	// Images and Networks exist in the cluster already: a file may use them
 	// without declaring them. Those that the file's own Wish declared before
 	// do not count: applying the file without them removes them.

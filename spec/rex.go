@@ -5,13 +5,16 @@ import (
 	"strings"
 )
 
-// ParseRex reads a .rex file. The image is named after the file; a nil Image
+// ParseRex reads a .rex file. The image is named after the file, or in.Tag; a nil Image
 // means that the Diagnostics hold an error. Keys are computed as if the base
 // were no image of a Wish. CopyDigest is asked with contextDir ".", the
 // directory of the file. It never panics, whatever src is.
 func ParseRex(name string, src []byte, in Inputs) (*Image, Diagnostics) {
 	p := parseRex(name, src)
 	m := p.finish(name, ".", in)
+	if in.Tag != "" {
+		m.Name = in.Tag
+	}
 	if !p.diags.HasErrors() {
 		m.seal(BaseKey(m.Base))
 		p.check(m)

@@ -19,6 +19,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/rexcarcer/rexcarcer/dnsd"
+	"github.com/rexcarcer/rexcarcer/jail"
 )
 
 // options are everything that the daemon can be told, by file, variable or flag.
@@ -51,6 +52,9 @@ type options struct {
 
 	JailCertLife time.Duration // of jails' certificates; renewed at two thirds of it
 
+	BuildLimits  jail.Limits   // of RUN steps
+	BuildTimeout time.Duration // of one step
+
 	LogLevel slog.Level
 	temp     bool // DataDir is ours to delete
 }
@@ -79,6 +83,11 @@ type fileConfig struct {
 	DNSPort     *int              `hcl:"dns_port,optional"`
 	Resolvers   []string          `hcl:"resolvers,optional"`
 	LogLevel    *string           `hcl:"log_level,optional"`
+
+	BuildMemory    *string  `hcl:"build_memory,optional"`
+	BuildCPU       *float64 `hcl:"build_cpu,optional"`
+	BuildProcesses *int     `hcl:"build_processes,optional"`
+	BuildTimeout   *string  `hcl:"build_timeout,optional"`
 }
 
 // clusterPort is the first of the two ports of a member; gossip has the next.
@@ -120,6 +129,10 @@ func daemonFlags() []cli.Flag {
 		str("dns-bind", "127.0.0.1", "address of the DNS server for the host itself"),
 		num("dns-port", 7374, "port of the DNS server for the host itself; 0 turns it off"),
 		&cli.StringSliceFlag{Name: "resolver", Usage: "`ADDRESS[:PORT]` that answers what the cluster does not know (default: /etc/resolv.conf)", EnvVars: env("resolver")},
+		str("build-memory", "0", "most memory of a RUN step of an image, such as 2G; 0 is no limit"),
+		&cli.Float64Flag{Name: "build-cpu", Usage: "most `CORES` of a RUN step; 0 is no limit", EnvVars: env("build-cpu")},
+		num("build-processes", 4096, "most processes and threads of a RUN step; 0 is no limit"),
+		str("build-timeout", "1h", "longest time of one step of an image"),
 		str("log-level", "info", "debug, info, warn or error"),
 		&cli.DurationFlag{Name: "jail-cert-life", Value: jailCertLife, Hidden: true, Usage: "life of jails' certificates, for tests of their renewal"},
 	}
@@ -171,6 +184,9 @@ func optionsFrom(c *cli.Context) (options, error) {
 	}
 	if err := o.LogLevel.UnmarshalText([]byte(text("log-level", file.LogLevel))); err != nil {
 		return options{}, fmt.Errorf("log-level: want debug, info, warn or error: %w", err)
+	}
+	if err := o.buildOptions(c, file, text, number); err != nil {
+		return options{}, err
 	}
 	for k, v := range file.Labels {
 		o.Labels[k] = v

@@ -84,15 +84,14 @@ func imageBuild(c *cli.Context) error {
 	if err := known(c.Context, client, &in); err != nil {
 		return err
 	}
+	if in.Tag = c.String("tag"); in.Tag != "" {
+		if err := spec.ValidImageName(in.Tag); err != nil {
+			return usagef("-t %s: %v", safe(in.Tag), err)
+		}
+	}
 	img, found := spec.ParseRex(s.name, s.text, in)
 	if err := s.show(envOf(c), found); err != nil {
 		return err
-	}
-	if tag := c.String("tag"); tag != "" {
-		if err := spec.ValidImageName(tag); err != nil {
-			return usagef("-t %s: %v", safe(tag), err)
-		}
-		img.Name = tag
 	}
 	res, err := buildOne(c, client, *img, s.dir, buildOptions{tag: true, keep: c.Bool("keep"), timeout: c.Duration("timeout")})
 	if err != nil {
