@@ -81,12 +81,16 @@ func halfText(seed uint64, n int) []byte {
 
 func TestASecondVersionFetchesOnlyWhatChanged(t *testing.T) {
 	t.Parallel()
-	old := halfText(1, 32<<20)
+	size := 16 << 20
+	if testing.Short() {
+		size = 8 << 20
+	}
+	old := halfText(1, size)
 	for name, change := range map[string]func([]byte) []byte{
-		"one place": func(b []byte) []byte { copy(b[5<<20:], noise(2, len(b)/100)); return b },
-		"twenty files": func(b []byte) []byte {
-			for i := range 20 {
-				copy(b[i*len(b)/20:], noise(uint64(3+i), len(b)/2000))
+		"one place": func(b []byte) []byte { copy(b[size/8:], noise(2, len(b)/100)); return b },
+		"ten files": func(b []byte) []byte {
+			for i := range 10 {
+				copy(b[i*len(b)/10:], noise(uint64(3+i), len(b)/1000))
 			}
 			return b
 		},

@@ -39,13 +39,13 @@ func TestOnlyChunksThatNothingHereHasTravel(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	c := newClient(t, Config{Store: here, Delta: true, Work: t.TempDir(), Metrics: NewMetrics(reg)})
 	for n, b := range [][]byte{data, changed(data, 9)} {
-		before := i.bytes
+		before := i.sent()
 		snap := there.add(volume, fmt.Sprint("s", n), blob{data: b})
 		if _, err := c.EnsureObject(t.Context(), volume, ObjectOptions{}, []Source{src}); err != nil {
 			t.Fatal(err)
 		}
 		wantSame(t, there, here, volume, snap.GUID)
-		share := float64(i.bytes-before) / float64(len(b))
+		share := float64(i.sent()-before) / float64(len(b))
 		t.Logf("version %d: %.2f%% of the bytes", n+1, 100*share)
 		if n == 1 && share >= 0.05 {
 			t.Errorf("1%% changed: %.2f%% of the bytes came, want under 5%%", 100*share)
@@ -77,8 +77,8 @@ func TestANewBaseFetchesWhatTheOldOneLacks(t *testing.T) {
 	}
 	wantSame(t, there, here, layerObject(1), "g-"+key(1))
 	wantSame(t, there, here, layerObject(2), "g-"+key(2))
-	if i.bytes > 2<<20+400_000 {
-		t.Errorf("%d bytes came, want little more than the upper layer", i.bytes)
+	if i.sent() > 2<<20+400_000 {
+		t.Errorf("%d bytes came, want little more than the upper layer", i.sent())
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/rexcarcer/rexcarcer/zfssync"
 )
@@ -69,13 +70,16 @@ func (c *Client) askManifest(ctx context.Context, src Source, key string) (m Man
 	return m, err
 }
 
-// ask bounds a short question by the stall time, and notes what went wrong.
+// askTime bounds a question, which may have to wait for a connection and a busy pool.
+const askTime = 20 * time.Second
+
+// ask bounds a short question, and notes what went wrong.
 func (c *Client) ask(ctx context.Context, src Source, question func(context.Context) error) error {
-	qctx, cancel := context.WithTimeoutCause(ctx, c.stall, errStall)
+	qctx, cancel := context.WithTimeoutCause(ctx, askTime, errStall)
 	defer cancel()
 	err := question(qctx)
 	if err != nil && ctx.Err() == nil && qctx.Err() != nil {
-		err = fmt.Errorf("ask %s: %w (%v)", src.Name, errStall, c.stall)
+		err = fmt.Errorf("ask %s: %w (%v)", src.Name, errStall, askTime)
 	}
 	if fault := faultOf(ctx, err); fault != "" && !errors.Is(err, zfssync.ErrNotFound) { // not to have it is no fault
 		c.blame(src, fault, err)

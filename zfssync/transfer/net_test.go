@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -40,6 +41,16 @@ func newFabric(t testing.TB) *fabric {
 
 func (f *fabric) identity(t testing.TB, role pki.Role, name string) *pki.Identity {
 	t.Helper()
+	chain, key := f.issue(t, role, name)
+	out, err := pki.NewIdentity(chain, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func (f *fabric) issue(t testing.TB, role pki.Role, name string) (chain, keyPEM []byte) {
+	t.Helper()
 	key, err := pki.NewKey()
 	if err != nil {
 		t.Fatal(err)
@@ -49,19 +60,14 @@ func (f *fabric) identity(t testing.TB, role pki.Role, name string) *pki.Identit
 		t.Fatal(err)
 	}
 	id := pki.ID{Cluster: "demo", Role: role, Name: name}
-	cert, err := pki.Issue(f.ca, csr, pki.Profile{ID: id, Lifetime: time.Hour, Server: true, Client: true}, time.Now())
+	chain, err = pki.Issue(f.ca, csr, pki.Profile{ID: id, Lifetime: time.Hour, Server: true, Client: true}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	keyPEM, err := pki.EncodeKey(key)
-	if err != nil {
+	if keyPEM, err = pki.EncodeKey(key); err != nil {
 		t.Fatal(err)
 	}
-	out, err := pki.NewIdentity(cert, keyPEM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return chain, keyPEM
 }
 
 // allowHosts is what the daemon's hook looks like.
@@ -81,6 +87,15 @@ func anybody(pki.ID) error { return nil }
 // serve runs h on loopback over mutual TLS 1.3 and returns a source that leads to it with a certificate of role.
 func (f *fabric) serve(t testing.TB, name string, role pki.Role, h http.Handler) Source {
 	t.Helper()
+	addr := f.listen(t, name, h)
+	tr := transportTo(f.identity(t, role, "client"), f.ca.Pool(), addr)
+	t.Cleanup(tr.CloseIdleConnections)
+	return Source{Name: name, HTTP: tr}
+}
+
+// listen runs h until the test ends.
+func (f *fabric) listen(t testing.TB, name string, h http.Handler) (addr string) {
+	t.Helper()
 	conf := pki.ServerTLS(f.identity(t, pki.RoleHost, name), f.ca.Pool(), true, anybody, time.Now)
 	conf.NextProtos = []string{ALPN}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -90,20 +105,21 @@ func (f *fabric) serve(t testing.TB, name string, role pki.Role, h http.Handler)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- Serve(ctx, tls.NewListener(l, conf), h) }()
-	client := pki.ClientTLS(f.identity(t, role, "client"), f.ca.Pool(), anybody, time.Now)
-	client.NextProtos = []string{ALPN}
-	addr := l.Addr().String()
-	tr := NewTransport(func(ctx context.Context, _ string) (net.Conn, error) {
-		return (&tls.Dialer{Config: client}).DialContext(ctx, "tcp", addr)
-	})
 	t.Cleanup(func() {
-		tr.CloseIdleConnections()
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
-	return Source{Name: name, HTTP: tr}
+	return l.Addr().String()
+}
+
+func transportTo(id *pki.Identity, roots *x509.CertPool, addr string) *http.Transport {
+	conf := pki.ClientTLS(id, roots, anybody, time.Now)
+	conf.NextProtos = []string{ALPN}
+	return NewTransport(func(ctx context.Context, _ string) (net.Conn, error) {
+		return (&tls.Dialer{Config: conf}).DialContext(ctx, "tcp", addr)
+	})
 }
 
 // host is a store that is served.
@@ -117,8 +133,20 @@ type ill struct {
 	http.Handler
 	mu    sync.Mutex
 	plan  func(request int) fault // of the n-th stream request, from 0
-	n     int
-	bytes int64 // of bodies that went out
+	n     int                     // guarded by mu
+	bytes int64                   // guarded by mu; of bodies that went out
+}
+
+func (i *ill) sent() int64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.bytes
+}
+
+func (i *ill) requests() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.n
 }
 
 // fault happens when at bytes of the body have gone: flip one, stall, drip, or cut. at < 0 is none.

@@ -37,18 +37,18 @@ func TestAKilledReceiverGoesOnFromItsTokenOrSpool(t *testing.T) {
 			wantStopped(t, err, ctx)
 		}
 		c := newClient(t, Config{Store: here, Spool: spool})
-		before := i.bytes
+		before := i.sent()
 		if _, err := c.EnsureObject(t.Context(), volume, ObjectOptions{}, []Source{src}); err != nil {
 			t.Fatal(err)
 		}
 		wantSame(t, there, here, volume, snap.GUID)
-		if last := i.bytes - before; last > 100*FrameSize {
+		if last := i.sent() - before; last > 100*FrameSize {
 			t.Errorf("%s: the last of %d tries brought %d bytes again", format, len(points)+1, last)
 		}
 		if left, _ := filepath.Glob(spool + "/*"); len(left) > 0 {
 			t.Errorf("%s: left in the spool: %v", format, left)
 		}
-		total += i.bytes
+		total += i.sent()
 		t.Logf("%s: %d kills, %.2f times the bytes", format, len(points), float64(total)/float64(120*FrameSize))
 	}
 }

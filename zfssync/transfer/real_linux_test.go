@@ -1,0 +1,280 @@
+package transfer
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rexcarcer/rexcarcer/internal/run"
+	"github.com/rexcarcer/rexcarcer/internal/testenv"
+	"github.com/rexcarcer/rexcarcer/zfssync"
+)
+
+// openOverlay opens a real store.
+func openOverlay(t testing.TB, dir string) zfssync.Store {
+	t.Helper()
+	testenv.RequireRoot(t)
+	s, err := zfssync.OpenOverlay(zfssync.Config{Dir: dir, Runner: run.Real{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeStore(t, s) })
+	return s
+}
+
+func closeStore(t testing.TB, s zfssync.Store) {
+	t.Helper()
+	if err := errors.Join(s.Teardown(context.Background()), s.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// files makes a tree below dir.
+func files(t testing.TB, dir string, content map[string][]byte) {
+	t.Helper()
+	for name, b := range content {
+		p := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// realImage makes an image of a base of size bytes, a step that changes and removes, and one that adds.
+func realImage(t testing.TB, s zfssync.Store, size int) string {
+	t.Helper()
+	ctx := context.Background()
+	tree := t.TempDir()
+	files(t, tree, map[string][]byte{
+		"etc/motd": []byte("base\n"), "usr/bin/tool": []byte("#!/bin/sh\n"), "usr/lib/big": noise(1, size), "srv/gone/x": nil, "srv/again/old": nil,
+	})
+	err := errors.Join(os.Chmod(tree+"/usr/bin/tool", 0o4755), os.Lchown(tree+"/etc/motd", 7, 8), os.Symlink("../etc/motd", tree+"/usr/motd"),
+		os.Link(tree+"/usr/lib/big", tree+"/usr/lib/twin"), os.Chmod(tree, 0o755))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Base(ctx, tree, key(1), nil); err != nil {
+		t.Fatal(err)
+	}
+	step := func(parent, k string, change func(root string) error) {
+		b, err := s.BeginStep(ctx, parent, k, zfssync.IDMap{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(change(b.Root()), b.Commit(ctx)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step(key(1), key(2), func(root string) error {
+		return errors.Join(os.RemoveAll(root+"/srv/gone"), os.RemoveAll(root+"/srv/again"), os.Mkdir(root+"/srv/again", 0o700),
+			os.WriteFile(root+"/srv/again/new", noise(2, size/4), 0o600), os.WriteFile(root+"/etc/motd", []byte("step\n"), 0o644))
+	})
+	step(key(2), key(3), func(root string) error { return os.WriteFile(root+"/opt", noise(3, 1000), 0o755) })
+	img := "sha256:" + strings.Repeat("a", 64)
+	if err := s.PutImage(ctx, zfssync.Image{Key: img, Top: key(3), Name: "web", Base: "tree", Env: []string{"A=b"}, Command: []string{"/usr/bin/tool"}}); err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+// look describes a tree: everything of each file that a jail can see, but times of directories.
+func look(t testing.TB, root string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		rel, _ := filepath.Rel(root, p)
+		fmt.Fprintf(&b, "%s %v %d:%d", rel, info.Mode(), st.Uid, st.Gid)
+		switch {
+		case info.Mode()&fs.ModeSymlink != 0:
+			to, err := os.Readlink(p)
+			if err != nil {
+				return err
+			}
+			b.WriteString(" -> " + to)
+		case info.Mode().IsRegular():
+			f, err := os.Open(p)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			h := sha256.New()
+			if _, err := io.Copy(h, f); err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, " %d links %d %v %.8x", info.Size(), st.Nlink, info.ModTime().Unix(), h.Sum(nil))
+		}
+		b.WriteString("\n")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+const (
+	uuidA = "00000000-0000-4000-8000-00000000000a"
+	uuidB = "00000000-0000-4000-8000-00000000000b"
+)
+
+// rootOf clones an image for a jail and describes what it sees.
+func rootOf(t testing.TB, s zfssync.Store, img, uuid string) string {
+	t.Helper()
+	root, err := s.Clone(t.Context(), img, uuid, zfssync.CloneOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return look(t, root)
+}
+
+// wantWhole fails unless the image is the same in both stores and nothing half-made is in the second.
+func wantWhole(t testing.TB, there, here zfssync.Store, img string) {
+	t.Helper()
+	a, b := rootOf(t, there, img, uuidA), rootOf(t, here, img, uuidB)
+	if a != b {
+		t.Fatalf("the image is another one:\n%s\nwant\n%s", b, a)
+	}
+	if err := errors.Join(there.Destroy(t.Context(), uuidA), here.Destroy(t.Context(), uuidB)); err != nil {
+		t.Fatal(err)
+	}
+	l, err := here.List(t.Context())
+	if err != nil || len(l.Leftovers) > 0 {
+		t.Fatalf("left over: %v, %v", l.Leftovers, err)
+	}
+}
+
+func TestRealStoresHoldTheSameImage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	there, here := openOverlay(t, dir+"/there"), openOverlay(t, dir+"/here")
+	img := realImage(t, there, 3<<20)
+	src := newFabric(t).host(t, "host-b", there)
+	c := newClient(t, Config{Store: here})
+	if err := c.EnsureImage(t.Context(), img, []Source{src}); err != nil {
+		t.Fatal(err)
+	}
+	wantWhole(t, there, here, img)
+	got, err := here.Image(img)
+	if err != nil || got.Name != "web" || len(got.Env) != 1 || got.Layers != 3 {
+		t.Errorf("image: %+v, %v", got, err)
+	}
+	if err := c.EnsureImage(t.Context(), img, nil); err != nil {
+		t.Errorf("the second time no source is needed: %v", err)
+	}
+}
+
+func TestRealVolumesAndJailsTravelWithTheirImage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	there, here := openOverlay(t, dir+"/there"), openOverlay(t, dir+"/here")
+	img := realImage(t, there, 1<<20)
+	src := newFabric(t).host(t, "host-b", there)
+	c := newClient(t, Config{Store: here, Delta: true})
+	vol, err := there.Volume(t.Context(), zfssync.VolumeID(volume.Name), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 { // the second time one file is new
+		files(t, vol, map[string][]byte{fmt.Sprint("table", i): noise(uint64(i), 500_000)})
+		name := fmt.Sprint(TemporaryPrefix, i)
+		snap, err := src.TakeSnapshot(t.Context(), volume, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.EnsureObject(t.Context(), volume, ObjectOptions{GUID: snap.GUID}, []Source{src})
+		if err != nil || got.GUID != snap.GUID {
+			t.Fatalf("%v, %v", got, err)
+		}
+	}
+	if err := here.Rollback(t.Context(), volume, TemporaryPrefix+"1", zfssync.RollbackOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	copied, err := here.Volume(t.Context(), zfssync.VolumeID(volume.Name), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := look(t, vol), look(t, copied); a != b {
+		t.Errorf("the volume is another one:\n%s\nwant\n%s", b, a)
+	}
+
+	root, err := there.Clone(t.Context(), img, uuidA, zfssync.CloneOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files(t, root, map[string][]byte{"etc/motd": []byte("of the jail\n"), "var/new": noise(9, 1000)})
+	if err := os.Remove(root + "/opt"); err != nil {
+		t.Fatal(err)
+	}
+	want := look(t, root)
+	jail := zfssync.Object{Kind: zfssync.KindJail, Name: uuidA}
+	if _, err := src.TakeSnapshot(t.Context(), jail, TemporaryPrefix+"move"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.EnsureObject(t.Context(), jail, ObjectOptions{}, []Source{src}); err != nil {
+		t.Fatal(err)
+	}
+	if got := rootOf(t, here, img, uuidA); got != want {
+		t.Errorf("the jail is another one:\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestCasePoolFullLosesNothingAndWorksAgain(t *testing.T) {
+	t.Parallel()
+	testenv.RequireRoot(t)
+	dir := t.TempDir()
+	small := dir + "/small"
+	if err := os.Mkdir(small, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("rexcarcer-test", small, "tmpfs", 0, "size=6m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(small, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	there, here := openOverlay(t, dir+"/there"), openOverlay(t, small+"/store")
+	img := realImage(t, there, 8<<20)
+	src := newFabric(t).host(t, "host-b", there)
+	for _, spool := range []string{"", small + "/spool"} {
+		c := newClient(t, Config{Store: here, Spool: spool})
+		err := c.EnsureImage(t.Context(), img, []Source{src})
+		if !errors.Is(err, zfssync.ErrNoSpace) {
+			t.Fatalf("a full disk gave %v", err)
+		}
+		l, lerr := here.List(t.Context())
+		left, _ := filepath.Glob(small + "/spool/*")
+		if lerr != nil || here.HasImage(img) || len(l.Leftovers)+len(l.Layers)+len(left) > 0 {
+			t.Fatalf("after it: %+v, %v, spool %v", l, lerr, left)
+		}
+	}
+	if err := unix.Mount("", small, "", unix.MS_REMOUNT, "size=64m"); err != nil {
+		t.Fatal(err)
+	}
+	if err := newClient(t, Config{Store: here}).EnsureImage(t.Context(), img, []Source{src}); err != nil {
+		t.Fatal(err)
+	}
+	wantWhole(t, there, here, img)
+}
