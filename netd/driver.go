@@ -65,7 +65,7 @@ type Options struct {
 var DefaultLinkRange = netip.MustParsePrefix("169.254.192.0/18")
 
 // ErrUnsupported is returned where this driver cannot work at all.
-var ErrUnsupported = errors.New("networks of this kind need Linux")
+var ErrUnsupported = errors.New("networks of this kind need Linux or FreeBSD")
 
 // NetworkError is what stood in the way of one network.
 type NetworkError struct {

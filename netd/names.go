@@ -75,6 +75,15 @@ const (
 	macPeer       = 0xf4
 )
 
+// peerMAC differs on both ends of a link between two routers.
+func peerMAC(from, to string) MAC {
+	m := MACOf(from, macPeer)
+	if from < to {
+		m[1]++
+	}
+	return m
+}
+
 // linkLocal is the address that the kernel derives from a MAC (RFC 4291, appendix A).
 func linkLocal(m MAC) netip.Addr {
 	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, 9: m[1], 10: m[2], 11: 0xff, 12: 0xfe, 13: m[3], 14: m[4], 15: m[5]})

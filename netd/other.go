@@ -1,6 +1,6 @@
-//go:build !linux
+//go:build !linux && !freebsd
 
 package netd
 
-// New returns ErrUnsupported: this driver is Linux's.
+// New returns ErrUnsupported: there are drivers for Linux and for FreeBSD.
 func New(Options) (Driver, error) { return nil, ErrUnsupported }

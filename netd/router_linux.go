@@ -205,12 +205,3 @@ func (d *linux) ensurePeer(ns *namespace, there bool, n plannedNetwork, p peer) 
 	}
 	return nil
 }
-
-// peerMAC differs on both ends of a link between two routers.
-func peerMAC(from, to string) MAC {
-	m := MACOf(from, macPeer)
-	if from < to {
-		m[1]++
-	}
-	return m
-}

@@ -1,0 +1,147 @@
+package netd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/rexcarcer/rexcarcer/internal/run"
+)
+
+// hostPF is what the host offers for NAT and published ports. All of it belongs to the admin and is only read.
+type hostPF struct {
+	Present  bool     // pf is in the kernel
+	Enabled  bool     // pf is switched on
+	Missing  []string // lines of AnchorLines that its rules lack
+	Forwards bool     // net.inet.ip.forwarding
+	Outside  string   // interface of the default route; "" when there is none
+}
+
+var outsidePattern = regexp.MustCompile(`^[a-z][a-z0-9_.]{0,14}$`)
+
+// readHost asks the host.
+func (d *freebsd) readHost(ctx context.Context, routes []route) (hostPF, error) {
+	var h hostPF
+	for _, r := range routes {
+		if r.Dst.Bits() == 0 && r.Dst.Addr().Is4() && outsidePattern.MatchString(r.Dev) && h.Outside == "" {
+			h.Outside = r.Dev
+		}
+	}
+	forwards, err := d.sysctl(ctx, "net.inet.ip.forwarding")
+	if err != nil {
+		return h, fmt.Errorf("read net.inet.ip.forwarding: %w", err)
+	}
+	h.Forwards = forwards == "1"
+	info, err := d.run(ctx, pfctlPath, "-s", "info")
+	if noPF(err) {
+		return h, nil
+	}
+	if err != nil {
+		return h, fmt.Errorf("read the state of pf: %w", err)
+	}
+	h.Present = true
+	h.Enabled = strings.HasPrefix(info, "Status: Enabled")
+	var rules strings.Builder
+	for _, what := range []string{"-sn", "-sr"} {
+		out, err := d.run(ctx, pfctlPath, what)
+		if err != nil {
+			return h, fmt.Errorf("read the rules of pf: %w", err)
+		}
+		rules.WriteString(out)
+	}
+	h.Missing = missingAnchors(rules.String())
+	return h, nil
+}
+
+// missingAnchors compares what `pfctl -sn` and `pfctl -sr` print with AnchorLines. Older ones show the wildcard as "/*".
+func missingAnchors(rules string) []string {
+	var missing []string
+	for want := range strings.Lines(AnchorLines) {
+		want = strings.TrimSpace(want)
+		kind, _, _ := strings.Cut(want, " ")
+		found := false
+		for l := range strings.Lines(rules) {
+			l = strings.TrimSpace(l)
+			found = found || strings.HasPrefix(l, want) || strings.HasPrefix(l, kind+` "/*"`)
+		}
+		if !found {
+			missing = append(missing, want)
+		}
+	}
+	return missing
+}
+
+// limits says in words what does not work, and how the admin gets it.
+func (h hostPF) limits() []string {
+	var out []string
+	if !h.Present {
+		return []string{"pf is not in this kernel and its module is not loaded: jails have no NAT, networks no rules between them, and " +
+			`other machines no published ports; run "kldload pf" and put pf_load="YES" into /boot/loader.conf`}
+	}
+	if !h.Enabled {
+		out = append(out, `pf is switched off on this host: no NAT, and no published ports for other machines; run "sysrc pf_enable=YES" and "service pf start"`)
+	}
+	if len(h.Missing) > 0 {
+		out = append(out, "the rules of pf on this host lack our anchors: no NAT, and no published ports for other machines; put into /etc/pf.conf, "+
+			"the nat and rdr lines among the translations, the last among the filters, and run \"service pf reload\": "+strings.Join(h.Missing, "; "))
+	}
+	if !h.Forwards {
+		out = append(out, `this host forwards no packets: no NAT, and no published ports for other machines; run "sysrc gateway_enable=YES" and "service routing restart"`)
+	}
+	if h.Outside == "" {
+		out = append(out, "this host has no default route: jails reach nothing outside")
+	}
+	return out
+}
+
+// tell logs the limits that matter to a network of plan, once for as long as they are the same.
+func (d *freebsd) tell(h hostPF, plan []plannedNetwork) {
+	if !slices.ContainsFunc(plan, func(n plannedNetwork) bool { return n.NAT || len(n.Publish) > 0 }) {
+		return
+	}
+	limits := h.limits()
+	if text := strings.Join(limits, "\n"); text != d.told {
+		for _, l := range limits {
+			d.o.Log.Warn("networks are limited", "because", l)
+		}
+		d.told = text
+	}
+}
+
+// Limits says in words what this host lacks for NAT and published ports on FreeBSD, and how to get it; nothing is changed.
+// An empty answer means that all works.
+func Limits(ctx context.Context, r run.Runner) ([]string, error) {
+	d := &freebsd{o: Options{Runner: r}}
+	routes, err := d.routes(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	h, err := d.readHost(ctx, routes)
+	if err != nil {
+		return nil, err
+	}
+	return h.limits(), nil
+}
+
+// routes reads the host's routing table.
+func (d *freebsd) routes(ctx context.Context, v6 bool) ([]route, error) {
+	out, err := d.run(ctx, netstatPath, "-rn", "-f", "inet")
+	if err == nil && v6 {
+		var six string
+		six, err = d.run(ctx, netstatPath, "-rn", "-f", "inet6")
+		out += six
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read routes: %w", err)
+	}
+	return parseRoutes(out), nil
+}
+
+// missing: the program is not on this host.
+func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+func asRunError(err error) (*run.Error, bool) { return errors.AsType[*run.Error](err) }
