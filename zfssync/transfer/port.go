@@ -23,7 +23,11 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() }) // its listener's error is that it was closed
 	defer stop()
 	defer u.running.Wait()
-	if err := srv.Serve(veiled{l}); err != nil && !errors.Is(err, http.ErrServerClosed) {
+	err := srv.Serve(veiled{l})
+	if ctx.Err() != nil {
+		return nil // whoever closed the listener first
+	}
+	if err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve peers: %w", err)
 	}
 	return nil
