@@ -9,9 +9,20 @@ import (
 	"github.com/rexcarcer/rexcarcer/spec"
 )
 
-// A host needs the jail's image. Images are not sent between hosts yet, so a
-// host that did not build it is refused.
-func imageOK(_ *fleet, n *need, h *fsm.Host) bool { return n.build != nil && holds(n.build, h.ID) }
+// A host needs the jail's image, or another host that it can get it from.
+func imageOK(_ *fleet, n *need, h *fsm.Host) bool {
+	return n.offered || n.build != nil && holds(n.build, h.ID)
+}
+
+// offered reports whether a host that is there holds b.
+func offered(s *fsm.State, b *fsm.Build) bool {
+	for _, id := range b.Hosts {
+		if h, ok := s.Hosts.Get(string(id)); ok && (h.State == fsm.HostAlive || h.State == fsm.HostDraining) {
+			return true
+		}
+	}
+	return false
+}
 
 func imageWhy(f *fleet, n *need, _ *fsm.Host) string {
 	if n.image == "" {
@@ -27,7 +38,7 @@ func imageWhy(f *fleet, n *need, _ *fsm.Host) string {
 			on = append(on, h.Name)
 		}
 	}
-	return fmt.Sprintf("image %s is not here, but on %s", n.jail.Image, strings.Join(on, ", "))
+	return fmt.Sprintf("image %s is only on lost hosts (%s): bring that host back, or build it again", n.jail.Image, strings.Join(on, ", "))
 }
 
 // imageKey is the Key that j runs: of its own wish, else what the name means now.

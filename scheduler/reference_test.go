@@ -65,7 +65,11 @@ func naiveFits(s *fsm.State, chosen map[string]fsm.HostID, c candidate, h *fsm.H
 		}
 	}
 	b, ok := s.Builds.Get(j.ImageKey)
-	if !ok || !slices.Contains(b.Hosts, h.ID) {
+	held := ok && slices.ContainsFunc(b.Hosts, func(id fsm.HostID) bool {
+		at, known := s.Hosts.Get(string(id))
+		return id == h.ID || known && at.State != fsm.HostLost
+	})
+	if !held {
 		return false
 	}
 	for _, text := range j.Place.Constraint {

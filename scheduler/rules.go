@@ -10,11 +10,12 @@ import (
 
 // need is what a jail asks of a host, apart from room.
 type need struct {
-	jail  *spec.Jail
-	image string     // Key; "": nobody knows the image
-	build *fsm.Build // who holds it; nil: nobody
-	home  fsm.HostID // host that has the jail's volumes; "": any host will do
-	terms []condition
+	jail    *spec.Jail
+	image   string     // Key; "": nobody knows the image
+	build   *fsm.Build // who holds it; nil: nobody
+	offered bool       // a host that is there holds it: the others can get it
+	home    fsm.HostID // host that has the jail's volumes; "": any host will do
+	terms   []condition
 }
 
 // rules is a need and what the hosts answer to it. Jails that ask the same
@@ -53,6 +54,7 @@ func (f *fleet) needOf(m *member) need {
 	if n.image != "" {
 		n.build, _ = f.s.Builds.Get(n.image)
 	}
+	n.offered = n.build != nil && offered(f.s, n.build)
 	return n
 }
 

@@ -2,7 +2,9 @@ package scheduler
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
 )
@@ -154,7 +156,11 @@ func (p *pass) scanStart(m *member) {
 		return
 	}
 	again := retry(m)
+	again.due = max(again.due, p.fencedAt(m))
 	switch {
+	case again.refused == "" && again.due > p.now && m.run.Phase == fsm.Lost:
+		p.pend(m, fmt.Sprintf("its host is cut off: it starts elsewhere when that one has surely stopped it, in %v", again.due.Sub(p.now).Round(time.Millisecond)), nil)
+		p.look(again.due)
 	case again.refused != "":
 		p.pend(m, again.refused, nil)
 	case again.due > p.now:
@@ -163,6 +169,21 @@ func (p *pass) scanStart(m *member) {
 	default:
 		p.start = append(p.start, candidate{m: m, attempt: again.attempt})
 	}
+}
+
+// fencedAt is when the host that m was lost with has surely stopped it; 0: it
+// need not be waited for.
+func (p *pass) fencedAt(m *member) fsm.Time {
+	if m.run == nil || m.run.Phase != fsm.Lost || m.jail.Spec.NoFence {
+		return 0
+	}
+	if h, ok := p.s.Hosts.Get(string(m.run.Host)); ok {
+		return h.FencedAt // 0 when it is back: it has said itself how its Runs are
+	}
+	if d, ok := p.s.Denied.Get(string(m.run.Host)); ok {
+		return d.FencedAt
+	}
+	return 0
 }
 
 func (p *pass) stop(m *member, why string) {

@@ -43,6 +43,19 @@ func TestStories(t *testing.T) {
 	})
 }
 
+// fenceOf is fence=DURATION from now, 0 without it.
+func fenceOf(t *testing.T, st *stage.Stage, d *datadriven.TestData) fsm.Time {
+	text := arg(d, "fence", "")
+	if text == "" {
+		return 0
+	}
+	dur, err := time.ParseDuration(text)
+	if err != nil {
+		d.Fatalf(t, "fence: %v", err)
+	}
+	return st.Now().Add(dur)
+}
+
 func step(t *testing.T, st *stage.Stage, d *datadriven.TestData) string {
 	do := func(c fsm.Command) string {
 		if _, err := st.Do(c); err != nil {
@@ -68,7 +81,7 @@ func step(t *testing.T, st *stage.Stage, d *datadriven.TestData) string {
 	case "report":
 		return do(reportOf(t, st, d))
 	case "mark":
-		return do(fsm.MarkHost{Host: fsm.HostID(word(d, 0)), State: fsm.HostState(word(d, 1)), Why: "test"})
+		return do(fsm.MarkHost{Host: fsm.HostID(word(d, 0)), State: fsm.HostState(word(d, 1)), Why: "test", Fence: fenceOf(t, st, d)})
 	case "restart":
 		return do(fsm.RestartJail{Jail: jail()})
 	case "want":

@@ -76,6 +76,9 @@ func (d *decoder) replica(b *hclsyntax.Block, j *Jail) {
 	j.Env = k.environment("env")
 	j.User, j.WorkDir = k.text("user", ""), k.text("workdir", "")
 	j.Ephemeral = k.flag("ephemeral")
+	if fence, given := k.primitive("fence", cty.Bool, "true or false"); given {
+		j.NoFence = fence.False()
+	}
 	j.Stop = k.duration("stop_timeout", DefaultStopTimeout)
 	j.Runtime, j.OS, j.Arch = k.text("runtime", ""), k.text("os", ""), k.text("arch", "")
 	d.services(k, j)

@@ -101,6 +101,8 @@ func policy(j *spec.Jail, k, v string) (err error) {
 		j.Place.BinPack = true
 	case "priority":
 		j.Place.Priority, err = strconv.Atoi(v)
+	case "nofence":
+		j.NoFence = true
 	case "pin":
 		j.Place.Host = v
 	default:
