@@ -88,7 +88,7 @@ var layers = map[string]layer{
 		"it wires: it makes each part and hands it to the others",
 	},
 	"cmd/rexctl": {
-		[]string{"api", "spec", "plan", "fsm", "zfssync"},
+		[]string{"api", "spec", "plan", "fsm", "zfssync", "zfssync/bundle"},
 		"the command line talks to the API; it packs COPY content as zfssync unpacks it, and shares nothing else with a host",
 	},
 }

@@ -1,6 +1,7 @@
 package apitest
 
 import (
+	"archive/tar"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -9,6 +10,8 @@ import (
 	"errors"
 	"io"
 	"strings"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
 )
@@ -48,8 +51,19 @@ func (h *Host) LookBase(_ context.Context, ref string, known *fsm.Base, _ bool) 
 	return b, nil
 }
 
-// ExportImage implements api.Host.
+// ExportImage implements api.Host: one file, which says whose it is.
 func (h *Host) ExportImage(_ context.Context, name string, w io.Writer) error {
-	_, err := io.WriteString(w, "the root file system of "+name)
-	return err
+	z, err := zstd.NewWriter(w)
+	if err != nil {
+		return err
+	}
+	t := tar.NewWriter(z)
+	text := "image " + name
+	if err := t.WriteHeader(&tar.Header{Name: "etc/motd", Mode: 0o644, Size: int64(len(text))}); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(t, text); err != nil {
+		return err
+	}
+	return errors.Join(t.Close(), z.Close())
 }

@@ -24,6 +24,9 @@ func buildMissing(c *cli.Context, client *api.Client, p *planned) error {
 	if len(p.wish.Images) == 0 {
 		return nil
 	}
+	if err := pinBases(c.Context, client, p.wish, true); err != nil {
+		return err
+	}
 	builds, err := client.Builds(c.Context)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 func imageCommand() *cli.Command {
 	return &cli.Command{Name: "image", Usage: "images: ls, build, debug, gc, rm", Subcommands: []*cli.Command{
 		{Name: "ls", Usage: "list image names", Action: imageLs},
+		{Name: "show", Usage: "one image, and what it is made of", ArgsUsage: "IMAGE", Action: imageShow},
 		{Name: "build", Usage: "build a .rex file", ArgsUsage: "[FILE.rex|DIR]", Action: imageBuild, Flags: []cli.Flag{
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "the .rex `FILE`"},
 			&cli.StringFlag{Name: "tag", Aliases: []string{"t"}, Usage: "give the image this `NAME[:TAG]`; default is the file's name"},
@@ -50,6 +51,7 @@ func imageLs(c *cli.Context) error {
 		{title: "BUILT", get: func(r api.ImageRow) string { return clock(r.BuiltAt) }},
 		{title: "JAILS", get: func(r api.ImageRow) string { return fmt.Sprint(r.Jails) }},
 		{title: "WISH", get: func(r api.ImageRow) string { return r.Wish }},
+		{title: "SIGNED BY", wide: true, get: func(r api.ImageRow) string { return r.SignedBy }},
 		{title: "KEY", wide: true, get: func(r api.ImageRow) string { return r.Key }},
 		{title: "HOSTS", wide: true, get: func(r api.ImageRow) string { return joined(r.Hosts) }},
 	})
@@ -91,6 +93,9 @@ func imageBuild(c *cli.Context) error {
 	}
 	img, found := spec.ParseRex(s.name, s.text, in)
 	if err := s.show(envOf(c), found); err != nil {
+		return err
+	}
+	if err := pinImage(c.Context, client, img); err != nil {
 		return err
 	}
 	res, err := buildOne(c, client, *img, s.dir, buildOptions{tag: true, keep: c.Bool("keep"), timeout: c.Duration("timeout")})

@@ -73,6 +73,9 @@ func jailPairs(s api.JailShow) [][2]string {
 		}
 		kv = append(kv, [2]string{"Certificate", text})
 	}
+	if s.Provenance != nil {
+		kv = append(kv, provenancePairs(s.Provenance)...)
+	}
 	return kv
 }
 

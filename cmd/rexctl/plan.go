@@ -129,6 +129,9 @@ func planSource(c *cli.Context, client *api.Client, s *source, vars map[string]s
 	if err != nil {
 		return nil, err
 	}
+	if err := pinBases(c.Context, client, w, false); err != nil {
+		return nil, err
+	}
 	p := &planned{wish: w, dir: s.dir, file: s.name}
 	if s.isRex() {
 		p.dir = "." // the image names its file as the user did
