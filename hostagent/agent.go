@@ -55,6 +55,7 @@ type Config struct {
 
 	BuildLimits  jail.Limits   // of RUN steps
 	BuildTimeout time.Duration // of one step of an image; 0: an hour
+	BuildMinFree int64         // bytes that a build leaves free; 0: it may fill the disk
 
 	Runtime string // linux, jail, sim
 	Clock   func() time.Time

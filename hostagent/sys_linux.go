@@ -46,3 +46,12 @@ func setFSIDs(id int) error {
 	}
 	return nil
 }
+
+// freeBytes is what a user may still write where dir is.
+func freeBytes(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("statfs %s: %w", dir, err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}

@@ -2,7 +2,10 @@
 
 package hostagent
 
-import "errors"
+import (
+	"errors"
+	"math"
+)
 
 // asUser runs do; id ranges of jails are a thing of Linux.
 func asUser(uid uint32, do func() error) error {
@@ -11,3 +14,6 @@ func asUser(uid uint32, do func() error) error {
 	}
 	return do()
 }
+
+// freeBytes is unknown here: nobody is kept from writing.
+func freeBytes(string) (int64, error) { return math.MaxInt64, nil }

@@ -54,6 +54,7 @@ type options struct {
 
 	BuildLimits  jail.Limits   // of RUN steps
 	BuildTimeout time.Duration // of one step
+	BuildMinFree int64         // bytes that a build leaves free
 
 	LogLevel slog.Level
 	temp     bool // DataDir is ours to delete
@@ -88,6 +89,7 @@ type fileConfig struct {
 	BuildCPU       *float64 `hcl:"build_cpu,optional"`
 	BuildProcesses *int     `hcl:"build_processes,optional"`
 	BuildTimeout   *string  `hcl:"build_timeout,optional"`
+	BuildMinFree   *string  `hcl:"build_min_free,optional"`
 }
 
 // clusterPort is the first of the two ports of a member; gossip has the next.
@@ -132,6 +134,7 @@ func daemonFlags() []cli.Flag {
 		str("build-memory", "0", "most memory of a RUN step of an image, such as 2G; 0 is no limit"),
 		&cli.Float64Flag{Name: "build-cpu", Usage: "most `CORES` of a RUN step; 0 is no limit", EnvVars: env("build-cpu")},
 		num("build-processes", 4096, "most processes and threads of a RUN step; 0 is no limit"),
+		str("build-min-free", "256M", "a build is ended when it leaves less free in the data directory; 0 lets it fill the disk"),
 		str("build-timeout", "1h", "longest time of one step of an image"),
 		str("log-level", "info", "debug, info, warn or error"),
 		&cli.DurationFlag{Name: "jail-cert-life", Value: jailCertLife, Hidden: true, Usage: "life of jails' certificates, for tests of their renewal"},

@@ -30,6 +30,11 @@ func (o *options) buildOptions(c *cli.Context, file fileConfig, text func(string
 	if o.BuildLimits.Processes < 0 {
 		return fmt.Errorf("build-processes %d: want 0 or more", o.BuildLimits.Processes)
 	}
+	if size := text("build-min-free", file.BuildMinFree); size != "0" {
+		if o.BuildMinFree, err = spec.ParseSize(size); err != nil {
+			return fmt.Errorf("build-min-free: %w", err)
+		}
+	}
 	life := text("build-timeout", file.BuildTimeout)
 	if o.BuildTimeout, err = time.ParseDuration(life); err != nil || o.BuildTimeout <= 0 {
 		return fmt.Errorf("build-timeout %q: want a time above 0, such as 30m", life)

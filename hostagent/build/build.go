@@ -135,7 +135,15 @@ func (b *Builder) build(ctx context.Context, r Request, progress func(Event)) (_
 		j.timeout = min(j.timeout, r.Timeout)
 	}
 	defer func() { err = errors.Join(err, j.context.close()) }()
-	if err := j.run(ctx); err != nil {
+	if err := b.checkSpace(); err != nil {
+		return Result{}, fmt.Errorf("build image %s: %w", img.Name, err)
+	}
+	watched, stop := b.watchSpace(ctx)
+	defer stop()
+	if err := j.run(watched); err != nil {
+		if full := outOfSpace(watched); full != nil && !errors.Is(err, zfssync.ErrNoSpace) {
+			err = full // of the base, which knows nothing of it
+		}
 		return Result{Kept: j.res.Kept}, fmt.Errorf("build image %s: %w", img.Name, err)
 	}
 	have, err := b.c.Store.Image(img.Key)
@@ -181,6 +189,9 @@ func (j *job) firstMissing() int {
 func (j *job) base(ctx context.Context, cached bool) error {
 	if j.c.Resolve != nil {
 		if key, ok := j.c.Resolve(j.img.Base); ok {
+			if j.img.BaseDigest != "" && j.img.BaseDigest != key {
+				return fmt.Errorf("its base %s means another image now: plan again", j.img.Base)
+			}
 			img, err := j.c.Store.Image(key)
 			if errors.Is(err, zfssync.ErrNotFound) {
 				return fmt.Errorf("its base %s is an image that this host does not have: build that first: %w", j.img.Base, err)

@@ -97,6 +97,9 @@ func (j *job) explain(ctx context.Context, s spec.Step, err error) error {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			e.Err = ctx.Err()
 		}
+		if full := outOfSpace(ctx); full != nil {
+			e.Err = full
+		}
 	}
 	e.File, e.Line, e.Text = j.img.Rexfile, s.Line, s.Text
 	return e

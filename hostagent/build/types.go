@@ -66,6 +66,10 @@ type Config struct {
 	Env     []string      // NAME=value for RUN steps, beneath the image's own: a proxy
 	Timeout time.Duration // of one step; 0: an hour
 	Log     *slog.Logger  // nil discards
+
+	// Free tells the bytes that are free where layers are written. A build that leaves less than MinFree is ended. Nil: nobody looks.
+	Free    func() (int64, error)
+	MinFree int64
 }
 
 // Request is one build.
