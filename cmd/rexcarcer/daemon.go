@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rexcarcer/rexcarcer/cluster"
+	"github.com/rexcarcer/rexcarcer/cluster/gossip"
 	"github.com/rexcarcer/rexcarcer/dnsd"
 	"github.com/rexcarcer/rexcarcer/fsm"
 	"github.com/rexcarcer/rexcarcer/hostagent"
@@ -28,6 +30,7 @@ type daemon struct {
 	log     *slog.Logger
 	reg     *prometheus.Registry
 	m       *member
+	gossip  atomic.Pointer[gossip.Gossip]
 	peers   *peers // nil: a cluster of one without a port
 	node    *cluster.Node
 	agent   *hostagent.Agent
@@ -138,7 +141,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	g.Go(func() error {
 		return d.node.Run(ctx, d.duties()...)
 	})
-	for _, part := range []func(context.Context) error{d.runPeers, d.servePeers, d.serveJoin, d.serveSync, d.renew} {
+	for _, part := range []func(context.Context) error{d.runPeers, d.runGossip, d.servePeers, d.serveJoin, d.serveSync, d.renew} {
 		g.Go(func() error { return part(ctx) })
 	}
 	g.Go(func() error {
@@ -183,7 +186,7 @@ func (d *daemon) awaitHost(ctx context.Context) {
 func (d *daemon) duties() []cluster.Duty {
 	duties := []cluster.Duty{d.found, schedule(d.node, time.Now, d.log), sign(d.node, d.m.ca, d.o.JailCertLife, time.Now, d.log)}
 	if d.peers != nil {
-		duties = append(duties, d.node.Members)
+		duties = append(duties, d.node.Members, d.keyGossip, d.markHosts)
 	}
 	return duties
 }
