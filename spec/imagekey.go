@@ -38,6 +38,9 @@ func (m *Image) BaseKey() string {
 func StepKey(parent string, s Step) string {
 	parts := []string{"step", parent, string(s.Kind), s.Run, s.Digest, s.Dst, fmt.Sprint(len(s.Src))}
 	parts = append(parts, s.Src...)
+	if s.Owner != "" { // came later: steps without one keep their keys
+		parts = append(parts, "owner", s.Owner)
+	}
 	return digestOf(appendEnv(parts, s.Env)...)
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -30,12 +31,20 @@ func (p *rexParser) doRun(verb rexWord, rest rexLine) {
 }
 
 func (p *rexParser) doCopy(verb rexWord, rest rexLine) {
-	const usage = "COPY SOURCE... DESTINATION; the destination is absolute, and ends with / for several sources"
+	const usage = "COPY [--chown=USER[:GROUP]] SOURCE... DESTINATION; the destination is absolute, and ends with / for several sources"
 	w, ok := p.words(verb, rest, 2, MaxArgs, usage)
 	if !ok {
 		return
 	}
-	s := Step{Kind: StepCopy, Dst: w[len(w)-1].text}
+	owner, w, ok := p.owner(w)
+	if !ok {
+		return
+	}
+	if len(w) < 2 {
+		p.fail(verb.sp, usage, "%s needs more", strings.ToUpper(verb.text))
+		return
+	}
+	s := Step{Kind: StepCopy, Dst: w[len(w)-1].text, Owner: owner}
 	for _, src := range w[:len(w)-1] {
 		if err := ValidContextPath(src.text); err != nil {
 			p.fail(src.sp, "paths are relative to the directory of the .rex file", "%v", err)
@@ -56,10 +65,41 @@ func (p *rexParser) doCopy(verb rexWord, rest rexLine) {
 }
 
 func (p *rexParser) doCopyAll(verb rexWord, rest rexLine) {
-	if _, ok := p.words(verb, rest, 0, 0, "COPYALL alone copies the whole build context to /"); ok {
-		p.image.Steps = append(p.image.Steps, Step{Kind: StepCopy, Src: []string{"."}, Dst: "/"})
+	const usage = "COPYALL [--chown=USER[:GROUP]] copies the whole build context to /"
+	w, ok := p.words(verb, rest, 0, 1, usage)
+	if !ok {
+		return
 	}
+	owner, w, ok := p.owner(w)
+	if !ok {
+		return
+	}
+	if len(w) > 0 {
+		p.fail(w[0].sp, usage, "%q is too much", clip(w[0].text))
+		return
+	}
+	p.image.Steps = append(p.image.Steps, Step{Kind: StepCopy, Src: []string{"."}, Dst: "/", Owner: owner})
 }
+
+// owner takes --chown=USER[:GROUP] off the words of a COPY.
+func (p *rexParser) owner(w []rexWord) (owner string, rest []rexWord, ok bool) {
+	if len(w) == 0 || !strings.HasPrefix(w[0].text, "--") {
+		return "", w, true
+	}
+	owner, found := strings.CutPrefix(w[0].text, "--chown=")
+	if !found {
+		p.fail(w[0].sp, "the only flag is --chown=USER[:GROUP]; write ./ before the name of a file", "COPY has no flag %q", clip(w[0].text))
+		return "", nil, false
+	}
+	if !validOwner.MatchString(owner) {
+		p.fail(w[0].sp, "--chown=www-data, --chown=33:33", "%q is not USER or USER:GROUP", clip(owner))
+		return "", nil, false
+	}
+	return owner, w[1:], true
+}
+
+// validOwner: names as useradd(8) makes them, or numbers.
+var validOwner = regexp.MustCompile(`^[a-z0-9_][a-z0-9_.-]{0,31}(:[a-z0-9_][a-z0-9_.-]{0,31})?$`)
 
 func (p *rexParser) doEnv(verb rexWord, rest rexLine) {
 	w, ok := p.words(verb, rest, 1, -1, `ENV NAME=value NAME2="another value"`)

@@ -153,7 +153,7 @@ func imageInShort(m *Image) string {
 	}
 	b.WriteByte('\n')
 	for _, s := range m.Steps {
-		fmt.Fprintf(&b, "  %d %s %s%s%s%s\n", s.Line, s.Kind, s.Run, strings.Join(s.Src, " "), arrow(s.Dst), envInShort(s.Env))
+		fmt.Fprintf(&b, "  %d %s %s%s%s%s\n", s.Line, s.Kind, s.Run, strings.Join(s.Src, " "), arrow(s.Dst), envInShort(s.Env)+ownedBy(s.Owner))
 	}
 	return b.String()
 }
@@ -163,6 +163,13 @@ func arrow(dst string) string {
 		return ""
 	}
 	return " -> " + dst
+}
+
+func ownedBy(owner string) string {
+	if owner == "" {
+		return ""
+	}
+	return " owner=" + owner
 }
 
 func envInShort(env []EnvVar) string {

@@ -79,6 +79,9 @@ func (c *checker) checkCopy(s *Step, path, what string) {
 	for _, src := range s.Src {
 		c.err(path, what, ValidContextPath(src))
 	}
+	if s.Owner != "" && !validOwner.MatchString(s.Owner) {
+		c.bad(path, "", "%s: the owner %q is not USER or USER:GROUP", what, clip(s.Owner))
+	}
 	dst := s.Dst
 	if len(dst) > 1 { // a trailing slash says: into this directory
 		dst = strings.TrimSuffix(dst, "/")

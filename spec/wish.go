@@ -88,6 +88,9 @@ type Step struct {
 	Src  []string `json:"src,omitempty"` // COPY: paths inside the build context, "." for all of it
 	Dst  string   `json:"dst,omitempty"` // COPY: absolute path in the root
 	Env  []EnvVar `json:"env,omitempty"`
+	// Owner of what COPY makes: USER or USER:GROUP, names of the image or
+	// numbers; "" is root.
+	Owner string `json:"owner,omitempty"`
 	// Digest of the content that COPY takes, so that Key can be computed
 	// again by whoever does not have the content ("" for other kinds).
 	Digest string `json:"digest,omitempty"`

@@ -148,6 +148,10 @@ func (j *job) copyStep(ctx context.Context, s spec.Step, root string) error {
 	if packed, err = j.context.open(); err != nil {
 		return err
 	}
-	owner := int(j.c.IDMap.HostBase)
-	return zfssync.ApplyCopy(ctx, root, packed, zfssync.CopyOptions{Src: s.Src, Dst: s.Dst, UID: owner, GID: owner})
+	uid, gid, err := zfssync.ResolveOwner(root, s.Owner)
+	if err != nil {
+		return err
+	}
+	first := int(j.c.IDMap.HostBase)
+	return zfssync.ApplyCopy(ctx, root, packed, zfssync.CopyOptions{Src: s.Src, Dst: s.Dst, UID: first + uid, GID: first + gid})
 }
