@@ -93,6 +93,7 @@ func (a *Agent) adopt(ctx context.Context) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.adopted = true
 	for _, r := range rows {
 		st, ok := byID[jailID(r.UUID)]
 		if ok && st.Phase == jail.Running && st.Seq == r.Seq {

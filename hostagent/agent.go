@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,6 +58,11 @@ type Config struct {
 	BuildTimeout time.Duration // of one step of an image; 0: an hour
 	BuildMinFree int64         // bytes that a build leaves free; 0: it may fill the disk
 
+	// Contact is when a leader was last heard; nil: this host is the cluster.
+	// After FenceAfter without one, jails that may start elsewhere are stopped.
+	Contact    func() time.Time
+	FenceAfter time.Duration
+
 	Runtime string // linux, jail, sim
 	Clock   func() time.Time
 	Random  io.Reader
@@ -76,10 +82,12 @@ type Agent struct {
 	idmap    bool // each jail gets a user namespace with ids of its own
 
 	networks *networks
+	fenced   atomic.Bool // no leader was heard for FenceAfter
 
 	mu      sync.Mutex
 	workers map[string]*worker // guarded by mu; by jail uuid
 	wg      sync.WaitGroup     // workers
+	adopted bool               // guarded by mu; what an earlier life left has its workers
 }
 
 // New opens host.db and asks the drivers what they can do here.
@@ -111,17 +119,22 @@ func (a *Agent) Close() error { return a.db.close() }
 // Run registers the host, adopts what a predecessor left, and then follows
 // State until ctx ends. Jails go on.
 func (a *Agent) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wg.Go(func() { a.fence(ctx) })
 	if err := a.register(ctx); err != nil {
 		return err
 	}
 	if err := a.adopt(ctx); err != nil {
 		return err
 	}
-	var wg sync.WaitGroup
-	defer wg.Wait()
 	defer a.wg.Wait()
+	defer cancel()
 	wg.Go(func() { a.networks.run(ctx) })
 	wg.Go(func() { a.rotate(ctx) })
+	wg.Go(func() { a.copies(ctx) })
 	for {
 		changed := a.c.Cluster.Watch()
 		s := a.c.Cluster.State()

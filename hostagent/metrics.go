@@ -6,6 +6,7 @@ type metrics struct {
 	start    prometheus.Histogram
 	failures *prometheus.CounterVec
 	adopted  prometheus.Counter
+	fenced   prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -16,9 +17,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Steps that failed and were tried again, by step."}, []string{"step"}),
 		adopted: prometheus.NewCounter(prometheus.CounterOpts{Name: "rexcarcer_hostagent_adopted_jails_total",
 			Help: "Running jails that this process took over from its predecessor."}),
+		fenced: prometheus.NewGauge(prometheus.GaugeOpts{Name: "rexcarcer_hostagent_fenced_state",
+			Help: "1 while no leader is heard and jails that may start elsewhere are stopped."}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.start, m.failures, m.adopted)
+		reg.MustRegister(m.start, m.failures, m.adopted, m.fenced)
 	}
 	return m
 }

@@ -209,7 +209,11 @@ func (w *worker) stop(ctx context.Context, want Want) error {
 	if err := w.save(ctx, string(StepStop), nil); err != nil {
 		return err
 	}
-	st, err := w.a.c.Jails.Stop(ctx, jailID(w.row.UUID), 0)
+	var within time.Duration // 0: the jail's own
+	if w.a.mustFence(want) {
+		within, w.fenced = fencedStop, w.row.Seq
+	}
+	st, err := w.a.c.Jails.Stop(ctx, jailID(w.row.UUID), within)
 	if err != nil {
 		return fmt.Errorf("stop jail %s: %w", w.row.Name, err)
 	}
@@ -224,7 +228,10 @@ func (w *worker) clean(ctx context.Context, want Want) error {
 		return w.finish(ctx, want.Run.Seq, fsm.ReportRun{Phase: fsm.Stopped, Reason: "stopped before it was started"})
 	}
 	end := endOf(want, w.exit)
-	if w.gone && !want.Stop {
+	switch {
+	case w.fenced == seq:
+		end = fsm.ReportRun{Phase: fsm.Lost, Reason: wasFenced}
+	case w.gone && !want.Stop:
 		end = fsm.ReportRun{Phase: fsm.Lost, Reason: wentDown}
 	}
 	if err := w.release(ctx); err != nil {

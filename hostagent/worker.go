@@ -19,6 +19,7 @@ type worker struct {
 	row     row
 	alive   bool
 	exit    *jail.Exit
+	fenced  uint64 // Run that was stopped because no leader was heard
 	gone    bool   // the driver knows nothing of the row's Run: the host went down, or all was taken down
 	spec    uint64 // Jail.SpecIndex whose limits are in force
 	sshKeys string // what the jail's authorized_keys hold; "": unknown
@@ -100,7 +101,12 @@ func (w *worker) run(ctx context.Context) {
 // pass looks once and does the one next step.
 func (w *worker) pass(ctx context.Context) (Step, error) {
 	want := WantOf(w.a.c.Cluster.State(), w.a.c.Host, w.row.Name, w.row.UUID)
+	fenced := w.a.mustFence(want)
+	want.Stop = want.Stop || fenced
 	step := Next(want, w.have())
+	if fenced && w.row.Seq == 0 {
+		step = StepNone // it is not begun before a leader is heard
+	}
 	var err error
 	switch step {
 	case StepNone:

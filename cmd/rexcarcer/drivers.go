@@ -89,7 +89,7 @@ func (d *daemon) agentConfig(drv drivers) hostagent.Config {
 		c.Fetch = d.fetch
 	}
 	if d.peers != nil {
-		c.Peer = d.advertised()
+		c.Peer, c.Contact, c.FenceAfter = d.advertised(), d.node.LastContact, d.o.FenceAfter
 	}
 	if d.o.GossipPort != 0 {
 		c.Gossip = hostPort(d.o.Advertise, d.o.GossipPort)
