@@ -50,7 +50,11 @@ func (p *rexParser) doCopy(verb rexWord, rest rexLine) {
 			p.fail(src.sp, "paths are relative to the directory of the .rex file", "%v", err)
 			continue
 		}
-		s.Src = append(s.Src, path.Clean(src.text))
+		clean := path.Clean(src.text)
+		if clean[0] == '-' { // it was ./-x: nobody may take it for a flag
+			clean = "./" + clean
+		}
+		s.Src = append(s.Src, clean)
 	}
 	dst := s.Dst
 	if len(dst) > 1 {
