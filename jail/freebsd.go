@@ -45,8 +45,9 @@ type kernel interface {
 	start(c run.Cmd) (pid int, wait func() int, err error)
 	// processes lists those that run in jails; zombies are none.
 	processes() ([]jailProcess, error)
-	// exited waits for the end of a process that somebody else started. known is false when its code cannot be told.
-	exited(ctx context.Context, pid int) (code int, known bool, err error)
+	// watch begins to watch a process that somebody else started; wait, called once, returns when it has ended or ctx ends.
+	// known is false when the exit code cannot be told.
+	watch(pid int) (wait func(ctx context.Context) (code int, known bool, err error), err error)
 }
 
 // jailProcess is one process of a jail.
@@ -101,7 +102,10 @@ func (f *FreeBSD) Close() error {
 
 func (f *FreeBSD) dir(id string) string { return filepath.Join(f.cfg.StateDir, id) }
 
-func (f *FreeBSD) confFile(name string) string { return filepath.Join(f.cfg.ConfDir, name+".conf") }
+// confFile is named after the jail, without the parent whose network it shares.
+func (f *FreeBSD) confFile(name string) string {
+	return filepath.Join(f.cfg.ConfDir, name[strings.LastIndexByte(name, '.')+1:]+".conf")
+}
 
 // get returns the jail of this id, adopting it when a predecessor started it; ErrNotFound when there is none.
 func (f *FreeBSD) get(ctx context.Context, id string) (*bsdJail, error) {
@@ -184,9 +188,13 @@ func (f *FreeBSD) adopt(ctx context.Context, t *bsdJail) error {
 		return nil // half made: Created
 	}
 	if pid != 0 {
+		wait, err := f.kern.watch(pid)
+		if err != nil {
+			return fmt.Errorf("watch process %d of jail %s: %w", pid, r.Spec.Name, err)
+		}
 		r.PID = pid
 		f.cfg.Log.Info("jail adopted", "jail", r.Spec.Name, "id", r.Spec.ID, "pid", pid)
-		f.watch(t, nil)
+		f.watch(t, wait)
 		return nil
 	}
 	r.Exit = &Exit{Code: -1, At: time.Now()}

@@ -94,16 +94,17 @@ func fstabField(p string) string {
 	return b.String()
 }
 
-// confOf lists the parameters of s. known says which of those that came late, or may be missing in a kernel, it has.
-func confOf(s Spec, net netPlan, ruleset int, stop time.Duration, known func(string) bool) []param {
+// confOf lists the parameters of s. known says which of those that may be missing it can have.
+func confOf(s Spec, ruleset int, stop time.Duration, known func(string) bool) []param {
 	p := []param{
 		{"path", []string{path.Clean(s.Root)}},
 		{"host.hostname", []string{s.hostname()}},
 		{"host.hostuuid", []string{s.UUID}},
-		{"vnet", []string{"new"}}, // fixed at creation, like path
 	}
-	if len(net.Interfaces) > 0 {
-		p = append(p, param{"vnet.interface", net.Interfaces})
+	if s.NetNS == "" {
+		p = append(p, param{"vnet", []string{"new"}}) // fixed at creation, like path
+	} else { // that of its parent; a jail without a word about addresses has none
+		p = append(p, param{"ip4", []string{"inherit"}}, param{"ip6", []string{"inherit"}})
 	}
 	p = append(p,
 		param{"persist", nil}, // its first process comes later, from outside
@@ -114,7 +115,7 @@ func confOf(s Spec, net netPlan, ruleset int, stop time.Duration, known func(str
 		// Root in the jail could otherwise change host.hostuuid, by which we know the jail again.
 		param{"allow.set_hostname", []string{"0"}},
 	)
-	for _, ipc := range []string{"sysvmsg", "sysvsem", "sysvshm"} {
+	for _, ipc := range sysvIPC {
 		if known(ipc) { // a name space of its own; databases cannot do without
 			p = append(p, param{ipc, []string{"new"}})
 		}

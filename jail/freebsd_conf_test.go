@@ -2,11 +2,9 @@ package jail
 
 import (
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -89,31 +87,5 @@ func TestFstabFieldsHaveNoWhiteSpace(t *testing.T) {
 	}
 	if got := fstabField(`/a b\c`); got != `/a\040b\134c` {
 		t.Errorf("got %s", got)
-	}
-}
-
-func TestConfOfAJail(t *testing.T) {
-	t.Parallel()
-	s := Spec{
-		ID: "rex-6f2a1c00-aaaa-4bbb-8ccc-0123456789ab", Name: "web-1", UUID: "6f2a1c00-aaaa-4bbb-8ccc-0123456789ab", Root: "/rex/jails/6f2a/root",
-		Argv: []string{"/bin/sh", "/etc/rc"}, LogPath: "/var/log/rexcarcer/6f2a.log", Devices: routerDevices, AddCaps: []string{"NET_RAW"},
-		Mounts: []Mount{{Source: "/rex/volumes/d", Target: "/var/db/data"}, {Source: "/srv/it's here", Target: "/srv", ReadOnly: true}},
-	}
-	text, err := confText(s.ID, "web-1", confOf(s, netPlan{Interfaces: []string{"rj6f2a1c000", "rj6f2a1c001"}}, rulesetRouter, 1500*time.Millisecond,
-		func(string) bool { return true }))
-	must(t, err)
-	want, err := os.ReadFile("testdata/web-1.conf")
-	if os.Getenv("REXTEST_REWRITE") != "" {
-		must(t, os.WriteFile("testdata/web-1.conf", []byte(text), 0o644)) //nolint:gosec // a golden file
-		return
-	}
-	must(t, err)
-	if text != string(want) {
-		t.Errorf("got\n%s\nwant\n%s", text, want)
-	}
-	old, err := confText(s.ID, "web-1", confOf(s, netPlan{}, rulesetJail, 0, func(string) bool { return false }))
-	must(t, err)
-	if strings.Contains(old, "meta") || strings.Contains(old, "sysv") || strings.Contains(old, "vnet.interface") || !strings.Contains(old, "stop.timeout = '1'") {
-		t.Errorf("for an old kernel: %s", old)
 	}
 }

@@ -90,5 +90,39 @@ func (f *FreeBSD) kernelJail(ctx context.Context, name string) (*kernelJail, err
 	return nil, nil //nolint:nilnil // none is an answer
 }
 
+var sysvIPC = []string{"sysvmsg", "sysvsem", "sysvshm"}
+
+// parentIPC names the kinds of System V IPC that a child of this jail cannot have, because the parent has not: the kernel
+// would refuse the child.
+func (f *FreeBSD) parentIPC(ctx context.Context, parent string, feats *bsdFeatures) ([]string, error) {
+	var ask, lacks []string
+	for _, p := range sysvIPC {
+		if feats.known(p) {
+			ask = append(ask, p)
+		}
+	}
+	if parent == "" || len(ask) == 0 {
+		return nil, nil
+	}
+	res, err := f.cfg.Runner.Run(ctx, run.Cmd{Argv: append([]string{jlsArgv[0], "-j", parent, "-n", "--libxo", "json"}, ask...), Timeout: toolLimit})
+	if err != nil {
+		return nil, fmt.Errorf("network namespace: look at jail %s: %w", parent, err)
+	}
+	var doc struct {
+		Info struct {
+			Jail []map[string]string `json:"jail"`
+		} `json:"jail-information"`
+	}
+	if err := json.Unmarshal(res.Stdout, &doc); err != nil || len(doc.Info.Jail) != 1 {
+		return nil, fmt.Errorf("network namespace: read jls of jail %s: %q: %w", parent, res.Stdout, err)
+	}
+	for _, p := range ask {
+		if v := doc.Info.Jail[0][p]; v != "new" && v != "inherit" {
+			lacks = append(lacks, p)
+		}
+	}
+	return lacks, nil
+}
+
 // toolLimit bounds one call of a tool that does not wait for others.
 const toolLimit = 30 * time.Second

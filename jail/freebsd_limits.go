@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,8 +18,8 @@ const (
 	cpusetPath = "/usr/bin/cpuset"
 )
 
-// racctOff is the beginning of what rctl(8) says when the kernel counts nothing.
-const racctOff = "RACCT/RCTL present, but disabled"
+// racctOff begins what rctl(8) says when the kernel counts nothing: "present, but disabled", or "support not present".
+const racctOff = "rctl: RACCT/RCTL"
 
 // limitRules are the rctl(8) rules of a jail, as rctl prints them.
 func limitRules(name string, l Limits) []string {
@@ -48,7 +49,11 @@ func (l Limits) needRacct() bool {
 // setLimits makes the rules of the jail those of l: what is too much goes, what is missing comes. Rules go by name and may
 // be there before the jail.
 func (f *FreeBSD) setLimits(ctx context.Context, name string, l Limits) error {
-	if !f.racct(ctx) {
+	on, err := f.racct(ctx)
+	if err != nil {
+		return err
+	}
+	if !on {
 		if !l.needRacct() {
 			return nil
 		}
@@ -97,8 +102,8 @@ func (f *FreeBSD) limitsOf(ctx context.Context, name string) ([]string, error) {
 
 // dropLimits removes the rules of a jail that is gone; none is success.
 func (f *FreeBSD) dropLimits(ctx context.Context, name string) error {
-	if !f.racct(ctx) {
-		return nil
+	if on, err := f.racct(ctx); !on {
+		return err
 	}
 	if err := f.rctl(ctx, "-r", "jail:"+name); err != nil && !strings.Contains(err.Error(), "No such process") {
 		return fmt.Errorf("remove limits: %w", err)
@@ -106,19 +111,20 @@ func (f *FreeBSD) dropLimits(ctx context.Context, name string) error {
 	return nil
 }
 
-// racct says whether limits and accounting work. The answer cannot change without a reboot.
-func (f *FreeBSD) racct(ctx context.Context) bool {
+// racct says whether limits and accounting work. That cannot change without a reboot, so it is asked once.
+func (f *FreeBSD) racct(ctx context.Context) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.counts == nil {
-		_, err := f.cfg.Runner.Run(ctx, run.Cmd{Argv: []string{rctlPath}, Timeout: toolLimit})
-		if ctx.Err() != nil {
-			return false
-		}
-		on := err == nil
-		f.counts = &on
+	if f.counts != nil {
+		return *f.counts, nil
 	}
-	return *f.counts
+	err := f.rctl(ctx)
+	on := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !strings.Contains(err.Error(), racctOff) {
+		return false, fmt.Errorf("see whether limits work: %w", err)
+	}
+	f.counts = &on
+	return on, nil
 }
 
 // setCPUs keeps the jail's processes on these processors; it is lost with the jail.
@@ -196,7 +202,11 @@ func (f *FreeBSD) Stats(ctx context.Context, id string) (Stats, error) {
 	t.mu.Lock()
 	name := t.rec.Jail
 	t.mu.Unlock()
-	if f.racct(ctx) {
+	on, err := f.racct(ctx)
+	if err != nil {
+		return Stats{}, fmt.Errorf("stats of jail %s: %w", id, err)
+	}
+	if on {
 		res, err := f.cfg.Runner.Run(ctx, run.Cmd{Argv: []string{rctlPath, "-u", "jail:" + name}, Timeout: toolLimit})
 		if err != nil {
 			return Stats{}, fmt.Errorf("stats of jail %s: %w", id, err)
@@ -217,7 +227,7 @@ func (f *FreeBSD) countedByHand(ctx context.Context, id, name string) (Stats, er
 	}
 	all, err := f.kern.processes()
 	if err != nil {
-		return Stats{}, fmt.Errorf("stats of jail %s: %w", id, errors.Join(err))
+		return Stats{}, fmt.Errorf("stats of jail %s: %w", id, err)
 	}
 	var s Stats
 	for _, p := range all {

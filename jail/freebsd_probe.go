@@ -82,7 +82,11 @@ func (f *FreeBSD) Probe(ctx context.Context) (Features, error) {
 		return Features{}, fmt.Errorf("jails do not work here: %w", err)
 	}
 	out := Features{Driver: "jail", Runtime: "jail(8), FreeBSD " + b.release, ExitInfo: true, Limits: []string{"cpuset"}}
-	if f.racct(ctx) {
+	counts, err := f.racct(ctx)
+	if err != nil {
+		return Features{}, fmt.Errorf("jails do not work here: %w", err)
+	}
+	if counts {
 		out.Limits = []string{"cpu", "cpuset", "memory", "pids"}
 	} else {
 		out.Notes = append(out.Notes, "no limits but cpuset: "+racctRemedy)

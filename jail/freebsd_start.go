@@ -8,10 +8,9 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/google/renameio/v2"
 
 	"github.com/rexcarcer/rexcarcer/internal/run"
 )
@@ -68,17 +67,12 @@ func (f *FreeBSD) start(ctx context.Context, s Spec) (Status, error) {
 }
 
 // make does the steps of a start. Before the first one that leaves a trace on the host the record says what they are for.
-func (f *FreeBSD) make(ctx context.Context, s Spec) (*record, func() int, error) {
+func (f *FreeBSD) make(ctx context.Context, s Spec) (*record, waiter, error) {
 	feats, err := f.features(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	launch, err := launchOf(s, feats)
-	if err != nil {
-		return nil, nil, err
-	}
-	net, err := readNetPlan(s.NetNS)
-	if err != nil {
+	if err := checkStart(s, feats); err != nil {
 		return nil, nil, err
 	}
 	num, rules, err := rulesetOf(s)
@@ -102,7 +96,7 @@ func (f *FreeBSD) make(ctx context.Context, s Spec) (*record, func() int, error)
 	if err := f.ensureRuleset(ctx, num, rules); err != nil {
 		return nil, nil, err
 	}
-	if err := f.writeConf(rec, net, num, stopTime(s, 0), feats); err != nil {
+	if err := f.writeConf(ctx, rec, num, stopTime(s, 0), feats); err != nil {
 		return nil, nil, err
 	}
 	if err := f.setLimits(ctx, name, s.Limits); err != nil {
@@ -115,17 +109,12 @@ func (f *FreeBSD) make(ctx context.Context, s Spec) (*record, func() int, error)
 	if err := f.setCPUs(ctx, name, s.Limits.CPUSet); err != nil {
 		return nil, nil, err
 	}
-	for _, argv := range net.Setup {
-		if _, err := f.cfg.Runner.Run(ctx, run.Cmd{Argv: forJail(argv, name), Timeout: toolLimit}); err != nil {
-			return nil, nil, fmt.Errorf("network of the jail: %w", err)
-		}
-	}
-	wait, err := f.launch(ctx, rec, launch)
+	wait, err := f.launch(ctx, rec, feats)
 	return rec, wait, err
 }
 
 // launch starts the first process, or the services of a whole system.
-func (f *FreeBSD) launch(ctx context.Context, rec *record, argv []string) (func() int, error) {
+func (f *FreeBSD) launch(ctx context.Context, rec *record, feats *bsdFeatures) (waiter, error) {
 	s := rec.Spec
 	out, err := openLog(s.LogPath)
 	if err != nil {
@@ -136,9 +125,13 @@ func (f *FreeBSD) launch(ctx context.Context, rec *record, argv []string) (func(
 	if err != nil {
 		return nil, err
 	}
+	args, err := jexecArgs(rec.Jail, s.User, user, s.WorkDir, s.Argv, feats)
+	if err != nil {
+		return nil, err
+	}
 	// A file and no pipe, so that the jail does not depend on us; its environment is all that it gets of ours.
 	c := run.Cmd{
-		Argv: append([]string{jexecPath}, forJail(argv, rec.Jail)...), Env: envOf(s.Env, user, false), OnlyEnv: true,
+		Argv: append([]string{jexecPath}, args...), Env: envOf(s.Env, user, false), OnlyEnv: true,
 		Stdout: out, Stderr: out, NewSession: true, Timeout: execTimeout * time.Second,
 	}
 	if s.boots() {
@@ -148,36 +141,38 @@ func (f *FreeBSD) launch(ctx context.Context, rec *record, argv []string) (func(
 		rec.Booted = true
 		return nil, rec.save(f.dir(s.ID))
 	}
-	pid, wait, err := f.kern.start(c)
+	pid, end, err := f.kern.start(c)
 	if err != nil {
 		return nil, err
 	}
+	wait := ofChild(end)
 	rec.PID, rec.Ticks = pid, f.startOf(pid)
 	return wait, rec.save(f.dir(s.ID))
 }
 
-// launchOf are the arguments of jexec(8) for the jail's first process.
-func launchOf(s Spec, feats *bsdFeatures) ([]string, error) {
+// checkStart finds what would keep s from starting, before anything is made.
+func checkStart(s Spec, feats *bsdFeatures) error {
 	if fi, err := os.Stat(s.Root); err != nil || !fi.IsDir() {
-		return nil, fmt.Errorf("root file system %s is not there: %w", s.Root, errors.Join(err, fs.ErrNotExist))
+		return fmt.Errorf("root file system %s is not there: %w", s.Root, errors.Join(err, fs.ErrNotExist))
 	}
-	if s.NetNS != "" && !exists(s.NetNS) {
-		return nil, fmt.Errorf("network namespace %s: its plan is not there: %w", s.NetNS, fs.ErrNotExist)
+	if s.NetNS != "" && !kernelName.MatchString(s.NetNS) {
+		return fmt.Errorf("network namespace %q is not the name of a jail", s.NetNS)
 	}
 	if _, err := capsOf(s.AddCaps); err != nil {
-		return nil, err
+		return err
 	}
 	if s.IDMap.Size > 0 {
-		return nil, fmt.Errorf("%w: this system has no id mapping", ErrFinal)
+		return fmt.Errorf("%w: this system has no id mapping", ErrFinal)
 	}
 	user, err := lookupAccount(s.Root, s.User)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := lookCommand(s.Root, s.Argv[0], s.WorkDir, envOf(s.Env, user, false), s.Mounts); err != nil {
-		return nil, fmt.Errorf("%w: %w in the jail's root", ErrFinal, err)
+		return fmt.Errorf("%w: %w in the jail's root", ErrFinal, err)
 	}
-	return jexecArgs(jailPlaceholder, s.User, user, s.WorkDir, s.Argv, feats)
+	_, err = jexecArgs("", s.User, user, s.WorkDir, s.Argv, feats)
+	return err
 }
 
 // jexecArgs builds the arguments of jexec(8). -l is not used: it would throw away the jail's variables, and ours do not get
@@ -242,7 +237,7 @@ func makePlaces(s Spec) error {
 }
 
 // chooseName is the name of the jail in the kernel: the one that people know, or the id where another jail of ours has it
-// already (builds are all called alike).
+// already (builds are all called alike). One that shares a network is a child of the jail whose network it is.
 func (f *FreeBSD) chooseName(ctx context.Context, s Spec) (string, error) {
 	name := s.Name
 	if !kernelName.MatchString(name) || f.nameTaken(name, s.ID) {
@@ -251,12 +246,22 @@ func (f *FreeBSD) chooseName(ctx context.Context, s Spec) (string, error) {
 			name = strings.TrimRight(("r-" + name)[:min(len(name)+2, 63)], "-")
 		}
 	}
-	j, err := f.kernelJail(ctx, name)
+	if s.NetNS != "" {
+		name = s.NetNS + "." + name
+	}
+	all, err := f.kernelJails(ctx)
 	if err != nil {
 		return "", err
 	}
-	if j != nil {
-		return "", fmt.Errorf("a jail %s runs on this host (jid %d) that rexcarcer did not make: stop it, or give this one another name", name, j.jid)
+	parent := s.NetNS == ""
+	for _, j := range all {
+		if j.name == name && !j.dying {
+			return "", fmt.Errorf("a jail %s runs on this host (jid %d) that rexcarcer did not make: stop it, or give this one another name", name, j.jid)
+		}
+		parent = parent || j.name == s.NetNS && !j.dying
+	}
+	if !parent {
+		return "", fmt.Errorf("network namespace: no jail %s runs on this host: %w", s.NetNS, fs.ErrNotExist)
 	}
 	return name, nil
 }
@@ -271,13 +276,23 @@ func (f *FreeBSD) nameTaken(name, id string) bool {
 	return owner != id && idPattern.MatchString(owner) && exists(f.dir(owner)) // else it is left of a host that went down
 }
 
-// writeConf writes the jail's file whole: one that is cut by a crash would keep its jail from being stopped.
-func (f *FreeBSD) writeConf(r *record, net netPlan, ruleset int, stop time.Duration, feats *bsdFeatures) error {
-	text, err := confText(r.Spec.ID, r.Jail, confOf(r.Spec, net, ruleset, stop, feats.known))
+// writeConf writes the jail's file whole: one that is cut would keep its jail from being stopped. It is not synced, because
+// the jail does not survive the crash of a host either.
+func (f *FreeBSD) writeConf(ctx context.Context, r *record, ruleset int, stop time.Duration, feats *bsdFeatures) error {
+	ipc, err := f.parentIPC(ctx, r.Spec.NetNS, feats)
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(f.confFile(r.Jail), []byte(text), 0o600); err != nil {
+	known := func(p string) bool { return feats.known(p) && !slices.Contains(ipc, p) }
+	text, err := confText(r.Spec.ID, r.Jail, confOf(r.Spec, ruleset, stop, known))
+	if err != nil {
+		return err
+	}
+	name := f.confFile(r.Jail)
+	if err := os.WriteFile(name+".tmp", []byte(text), 0o600); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	if err := os.Rename(name+".tmp", name); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
 	return nil

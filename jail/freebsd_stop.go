@@ -36,13 +36,9 @@ func (f *FreeBSD) Stop(ctx context.Context, id string, timeout time.Duration) (S
 	if err := f.end(ctx, rec, stopTime(rec.Spec, timeout)); err != nil {
 		return Status{}, fmt.Errorf("stop jail %s: %w", id, err)
 	}
-	if done != nil && rec.Booted {
-		f.ended(t, Exit{Code: -1, At: time.Now()}) // no process of it was ours to wait for
-	} else if done != nil {
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return Status{}, fmt.Errorf("stop jail %s: %w", id, ctx.Err())
+	if done != nil {
+		if err := f.awaitEnd(ctx, t, rec, done); err != nil {
+			return Status{}, fmt.Errorf("stop jail %s: %w", id, err)
 		}
 	}
 	st, ok := t.status()
@@ -50,6 +46,22 @@ func (f *FreeBSD) Stop(ctx context.Context, id string, timeout time.Duration) (S
 		return Status{ID: id, Name: st.Name, UUID: st.UUID, Seq: st.Seq, Phase: Stopped, Exit: &Exit{Code: -1}}, nil
 	}
 	return st, nil
+}
+
+// awaitEnd waits until the watcher has noted the end of a jail that was removed.
+func (f *FreeBSD) awaitEnd(ctx context.Context, t *bsdJail, rec *record, done chan struct{}) error {
+	if rec.Booted { // no process of it was ours to wait for
+		f.ended(t, Exit{Code: -1, At: time.Now()})
+		return nil
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-f.ctx.Done():
+		return errors.New("the driver was closed")
+	}
 }
 
 // end removes the kernel's jail of r, and what it had mounted. What is not there any more is success.
@@ -71,20 +83,11 @@ func (f *FreeBSD) endKernelJail(ctx context.Context, r *record, timeout time.Dur
 	if err != nil {
 		return err
 	}
-	net, err := readNetPlan(r.Spec.NetNS)
-	if err != nil {
-		f.cfg.Log.Debug("network plan not readable any more", "jail", r.Spec.Name, "err", err)
-	}
-	for _, argv := range net.Teardown {
-		if _, err := f.cfg.Runner.Run(ctx, run.Cmd{Argv: forJail(argv, r.Jail), Timeout: toolLimit}); err != nil {
-			f.cfg.Log.Warn("network of the jail not taken down before its end", "jail", r.Spec.Name, "err", err)
-		}
-	}
 	num, _, err := rulesetOf(r.Spec)
 	if err != nil {
 		return err
 	}
-	if err := f.writeConf(r, netPlan{Interfaces: net.Interfaces}, num, timeout, feats); err != nil {
+	if err := f.writeConf(ctx, r, num, timeout, feats); err != nil {
 		return err
 	}
 	limit := timeout + toolLimit
@@ -183,18 +186,16 @@ func (f *FreeBSD) Remove(ctx context.Context, id string) error {
 	t.mu.Lock()
 	rec, done := t.rec, t.done
 	t.mu.Unlock()
-	if err := f.scrub(ctx, id); err != nil {
-		return fmt.Errorf("remove jail %s: %w", id, err)
-	}
-	if done != nil && rec != nil && !rec.Booted {
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return fmt.Errorf("remove jail %s: %w", id, ctx.Err())
-		}
-		if err := os.RemoveAll(f.dir(id)); err != nil { // the watcher wrote how it ended
+	if rec != nil && done != nil { // its end is written down before the record goes
+		if err := f.end(ctx, rec, killTime); err != nil {
 			return fmt.Errorf("remove jail %s: %w", id, err)
 		}
+		if err := f.awaitEnd(ctx, t, rec, done); err != nil {
+			return fmt.Errorf("remove jail %s: %w", id, err)
+		}
+	}
+	if err := f.scrub(ctx, id); err != nil {
+		return fmt.Errorf("remove jail %s: %w", id, err)
 	}
 	t.mu.Lock()
 	t.rec, t.done = nil, nil

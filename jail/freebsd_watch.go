@@ -7,9 +7,26 @@ import (
 	"time"
 )
 
-// watch begins to wait for the end of t's jail: by wait, when we started its process, else by the kernel's word. t.mu is
-// held.
-func (f *FreeBSD) watch(t *bsdJail, wait func() int) {
+// waiter waits for the end of a process.
+type waiter func(ctx context.Context) (code int, known bool, err error)
+
+// ofChild is the waiter for a process that we started. It reaps also after ctx has ended: a zombie would keep a jail that is
+// gone dying for ever.
+func ofChild(wait func() int) waiter {
+	code := make(chan int, 1)
+	go func() { code <- wait() }()
+	return func(ctx context.Context) (int, bool, error) {
+		select {
+		case c := <-code:
+			return c, true, nil
+		case <-ctx.Done():
+			return 0, false, ctx.Err()
+		}
+	}
+}
+
+// watch begins to wait for the end of t's jail: of its first process, or, without one, of the jail itself. t.mu is held.
+func (f *FreeBSD) watch(t *bsdJail, wait waiter) {
 	t.done = make(chan struct{})
 	done, rec := t.done, *t.rec
 	f.wg.Go(func() {
@@ -23,21 +40,11 @@ func (f *FreeBSD) watch(t *bsdJail, wait func() int) {
 }
 
 // await returns how the jail's first process ended; ok is false when the driver was closed first.
-func (f *FreeBSD) await(r *record, wait func() int) (e Exit, ok bool) {
-	switch {
-	case wait != nil:
-		code := make(chan int, 1)
-		go func() { code <- wait() }() // reaps, also after Close: a zombie would keep a dead jail dying for ever
-		select {
-		case c := <-code:
-			return exitFrom(c), true
-		case <-f.ctx.Done():
-			return Exit{}, false
-		}
-	case r.Booted:
+func (f *FreeBSD) await(r *record, wait waiter) (e Exit, ok bool) {
+	if wait == nil {
 		return f.awaitGone(r)
 	}
-	code, known, err := f.kern.exited(f.ctx, r.PID)
+	code, known, err := wait(f.ctx)
 	if f.ctx.Err() != nil {
 		return Exit{}, false
 	}

@@ -38,29 +38,37 @@ func (realKernel) processes() ([]jailProcess, error) {
 	return nil, errors.New("sysctl kern.proc.proc: the list grows faster than it can be read")
 }
 
-// exited uses kqueue(2): NOTE_EXIT brings the wait status of any process, not only of our children.
-func (realKernel) exited(ctx context.Context, pid int) (int, bool, error) {
+// watch uses kqueue(2): NOTE_EXIT brings the wait status of any process, not only of our children. It is set up before
+// watch returns, so that an end right after is not missed.
+func (realKernel) watch(pid int) (func(context.Context) (int, bool, error), error) {
 	kq, err := unix.Kqueue()
 	if err != nil {
-		return 0, false, fmt.Errorf("kqueue: %w", err)
+		return nil, fmt.Errorf("kqueue: %w", err)
 	}
-	defer unix.Close(kq)
 	unix.CloseOnExec(kq)
 	var ev unix.Kevent_t
 	unix.SetKevent(&ev, pid, unix.EVFILT_PROC, unix.EV_ADD|unix.EV_ONESHOT)
 	ev.Fflags = unix.NOTE_EXIT
 	if _, err := unix.Kevent(kq, []unix.Kevent_t{ev}, nil, nil); err != nil {
-		if errors.Is(err, unix.ESRCH) {
-			return 0, false, nil // gone already
+		_ = unix.Close(kq)
+		if errors.Is(err, unix.ESRCH) { // gone already
+			return func(context.Context) (int, bool, error) { return 0, false, nil }, nil
 		}
-		return 0, false, fmt.Errorf("watch process %d: %w", pid, err)
+		return nil, fmt.Errorf("kqueue: %w", err)
 	}
+	return func(ctx context.Context) (int, bool, error) {
+		defer unix.Close(kq)
+		return awaitExit(ctx, kq)
+	}, nil
+}
+
+func awaitExit(ctx context.Context, kq int) (int, bool, error) {
 	out := make([]unix.Kevent_t, 1)
 	pause := unix.NsecToTimespec(int64(250 * time.Millisecond)) // how long Close may have to wait
 	for ctx.Err() == nil {
 		n, err := unix.Kevent(kq, nil, out, &pause)
 		if err != nil && !errors.Is(err, unix.EINTR) {
-			return 0, false, fmt.Errorf("watch process %d: %w", pid, err)
+			return 0, false, fmt.Errorf("kqueue: %w", err)
 		}
 		if n == 1 {
 			return exitCodeOf(syscall.WaitStatus(out[0].Data)), true, nil

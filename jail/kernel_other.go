@@ -14,6 +14,9 @@ var errFreeBSDOnly = errors.New("jail(8) is FreeBSD's")
 // realKernel is there on FreeBSD only.
 type realKernel struct{}
 
-func (realKernel) start(run.Cmd) (int, func() int, error)         { return 0, nil, errFreeBSDOnly }
-func (realKernel) processes() ([]jailProcess, error)              { return nil, errFreeBSDOnly }
-func (realKernel) exited(context.Context, int) (int, bool, error) { return 0, false, errFreeBSDOnly }
+func (realKernel) start(run.Cmd) (int, func() int, error) { return 0, nil, errFreeBSDOnly }
+func (realKernel) processes() ([]jailProcess, error)      { return nil, errFreeBSDOnly }
+
+func (realKernel) watch(int) (func(context.Context) (int, bool, error), error) {
+	return nil, errFreeBSDOnly
+}

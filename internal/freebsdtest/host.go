@@ -51,6 +51,7 @@ type Host struct {
 	procs    procs
 	onGone   []func(j *Jail) // when a jail is really gone
 	Racct    bool            // kern.racct.enable; set before use
+	Net      *Net            // interfaces, routes, pf; immutable after New
 	DyingFor int             // how many jls calls a removed jail stays visible as dying; set before use
 }
 
@@ -68,7 +69,7 @@ func New() *Host {
 	}
 	h.procs.init()
 	for name, f := range map[string]Handler{
-		"jail": jailCommand, "jls": jlsCommand, "jexec": jexecCommand, "mount": mountCommand, "umount": umountCommand,
+		"jail": JailCommand, "jls": jlsCommand, "jexec": jexecCommand, "mount": mountCommand, "umount": umountCommand,
 		"devfs": devfsCommand, "rctl": rctlCommand, "cpuset": cpusetCommand, "sysctl": sysctlCommand,
 	} {
 		h.handlers[name] = f
@@ -84,6 +85,7 @@ func New() *Host {
 		}
 		return strings.Join(out, "\n")
 	})
+	h.Net = newNet(h)
 	return h
 }
 
@@ -112,7 +114,7 @@ func (h *Host) Run(ctx context.Context, c run.Cmd) (run.Result, error) {
 		h.mu.Unlock()
 		return run.Result{RC: -1}, &run.Error{Argv: c.Argv, RC: -1, Err: ErrCrash}
 	}
-	if strings.HasSuffix(c.Argv[0], "jexec") { // takes as long as it takes
+	if strings.HasSuffix(c.Argv[0], "jexec") && !h.Net.tool(c) { // takes as long as it takes
 		h.mu.Unlock()
 		r, err := h.jexec(ctx, c)
 		if crashes {

@@ -66,17 +66,18 @@ func (h *Host) showJails() string {
 
 // known are the parameters that jail(8) itself or the kernel of 15.1 knows, as far as a driver may use them.
 var known = []string{
-	"path", "host.hostname", "host.hostuuid", "vnet", "vnet.interface", "persist", "devfs_ruleset", "mount.devfs", "mount", "mount.fstab",
+	"path", "ip4", "ip6", "host.hostname", "host.hostuuid", "vnet", "vnet.interface", "persist", "devfs_ruleset", "mount.devfs", "mount", "mount.fstab",
 	"enforce_statfs", "children.max", "securelevel", "exec.clean", "exec.timeout", "stop.timeout", "exec.consolelog", "exec.start", "exec.stop",
 	"exec.prestart", "exec.poststart", "exec.prestop", "exec.poststop", "exec.created", "exec.prepare", "exec.release",
 	"allow.raw_sockets", "allow.set_hostname", "allow.mount", "allow.sysvipc", "allow.reserved_ports", "allow.chflags", "allow.socket_af",
 	"sysvmsg", "sysvsem", "sysvshm",
 }
 
-// jailCommand is jail(8): -c, -r, -R and -m.
-func jailCommand(h *Host, _ run.Cmd, args []string) Reply {
+// JailCommand is jail(8): -c, -r, -R and -m.
+func JailCommand(h *Host, _ run.Cmd, args []string) Reply {
 	var file, name string
 	var verb byte
+	var conf Conf
 	quiet := false
 	for i := 0; i < len(args); i++ {
 		switch a := args[i]; a {
@@ -93,13 +94,20 @@ func jailCommand(h *Host, _ run.Cmd, args []string) Reply {
 			}
 			verb = a[1]
 		default:
+			if k, v, _ := strings.Cut(a, "="); verb == 'c' && file == "" {
+				if k == "name" {
+					conf.Name = v
+				} else {
+					conf.Params = append(conf.Params, Param{k, slices.DeleteFunc([]string{v}, func(s string) bool { return s == "" })})
+				}
+				continue
+			}
 			if name != "" || strings.HasPrefix(a, "-") {
 				return Fail(1, "freebsdtest: jail %s: not modelled", strings.Join(args, " "))
 			}
 			name = a
 		}
 	}
-	var conf Conf
 	if file != "" {
 		text, err := readFile(file)
 		if err != nil {
@@ -116,7 +124,7 @@ func jailCommand(h *Host, _ run.Cmd, args []string) Reply {
 		conf = all[i]
 	}
 	switch {
-	case verb == 'c' && file != "":
+	case verb == 'c' && (file != "" || conf.Name != ""):
 		return h.create(conf, quiet)
 	case verb == 'r':
 		return h.remove(name, conf, file != "", quiet)
@@ -134,6 +142,17 @@ func (h *Host) create(c Conf, quiet bool) Reply {
 	}
 	if h.jail(c.Name) != nil {
 		return Fail(1, "jail: %q already exists", c.Name)
+	}
+	if i := strings.LastIndexByte(c.Name, '.'); i >= 0 {
+		parent := h.jail(c.Name[:i])
+		if parent == nil {
+			return Fail(1, "jail: jail %q not found", c.Name[:i])
+		}
+		for _, p := range []string{"sysvmsg", "sysvsem", "sysvshm"} { // sysv_shm.c: disabled in the parent is disabled below
+			if v := parent.Params[p]; c.Value(p) == "new" && v != "new" && v != "inherit" {
+				return Fail(1, "jail: %s: jail_set: Operation not permitted", c.Name)
+			}
+		}
 	}
 	path := c.Value("path")
 	if !filepath.IsAbs(path) {
@@ -232,6 +251,11 @@ func checkPath(name, param, path, root string) Reply {
 
 // gone removes j from the kernel, or lets it die for a while.
 func (h *Host) gone(j *Jail) {
+	for _, c := range slices.Clone(h.jails) { // children go first
+		if strings.HasPrefix(c.Name, j.Name+".") && c.Dying == 0 {
+			h.gone(c)
+		}
+	}
 	h.signal(j, syscall.SIGKILL)
 	if h.DyingFor > 0 {
 		j.Dying = h.DyingFor
@@ -367,6 +391,11 @@ func (j *Jail) show(params []string) map[string]any {
 			out[p] = j.Dying > 0
 		case "ip4.addr", "ip6.addr":
 			out[p] = []string{}
+		case "sysvmsg", "sysvsem", "sysvshm":
+			out[p] = j.Params[p]
+			if out[p] == "" {
+				out[p] = "disable"
+			}
 		default:
 			out[p] = j.Params[p]
 		}

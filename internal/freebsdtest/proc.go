@@ -144,6 +144,10 @@ func (h *Host) spawn(ctx context.Context, c run.Cmd) (*Proc, Reply) {
 		p.end(code)
 	case "stubborn":
 		p.stubborn = true
+	case "sh", "rc":
+		if x.argv[len(x.argv)-1] == "/etc/rc" { // ends, and what it started stays
+			p.end(0)
+		}
 	}
 	return p, Reply{}
 }
@@ -304,21 +308,22 @@ func (h *Host) Procs() []Proc {
 	return out
 }
 
-// WaitPID waits for a process that somebody else started, as kqueue(2) can; ok is false when there is none.
-func (h *Host) WaitPID(ctx context.Context, pid int) (rc int, ok bool, err error) {
+// WatchPID waits for a process that somebody else started, as kqueue(2) can; known is false when there is none.
+func (h *Host) WatchPID(pid int) func(context.Context) (rc int, known bool, err error) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	i := slices.IndexFunc(h.procs.list, func(p *Proc) bool { return p.PID == pid })
 	if i < 0 {
-		h.mu.Unlock()
-		return 0, false, nil
+		return func(context.Context) (int, bool, error) { return 0, false, nil }
 	}
 	p := h.procs.list[i]
-	h.mu.Unlock()
-	select {
-	case <-p.done:
-		return p.rc, true, nil
-	case <-ctx.Done():
-		return 0, false, ctx.Err()
+	return func(ctx context.Context) (int, bool, error) {
+		select {
+		case <-p.done:
+			return p.rc, true, nil
+		case <-ctx.Done():
+			return 0, false, ctx.Err()
+		}
 	}
 }
 

@@ -146,6 +146,8 @@ func rctlCommand(h *Host, _ run.Cmd, args []string) Reply {
 		return Fail(1, "%s", raccOff)
 	}
 	switch {
+	case len(args) == 0:
+		return Reply{Out: strings.Join(append(h.limits, ""), "\n")}
 	case len(args) == 1 && !strings.HasPrefix(args[0], "-"):
 		var b strings.Builder
 		for _, l := range h.limits {
