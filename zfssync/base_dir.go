@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // copyTree makes a base out of a directory of the host: as if it were packed by tar (one file system, skip left out) and
@@ -171,6 +172,7 @@ func (p *treePacker) header(name string, info fs.FileInfo) (*tar.Header, error) 
 	}
 	st := info.Sys().(*syscall.Stat_t)
 	h.Name, h.Format, h.Uname, h.Gname = name, tar.FormatPAX, "", ""
+	h.AccessTime, h.ChangeTime = time.Time{}, time.Time{} // reading changes the first, and nobody can set the second: the same tree is the same tar
 	h.Uid, h.Gid = int(st.Uid), int(st.Gid)
 	return h, nil
 }
