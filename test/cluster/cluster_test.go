@@ -1,0 +1,315 @@
+package cluster
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rexcarcer/rexcarcer/api"
+)
+
+const patience = 90 * time.Second // of a wait on a busy machine
+
+// form makes a cluster of servers, the first of which founded it.
+func form(t *testing.T, names ...string) []*daemon {
+	t.Helper()
+	var all []*daemon
+	for i, name := range names {
+		d := prepare(t, name)
+		if i == 0 {
+			if r := command(nil, append([]string{rexcarcer, "init"}, d.flags...)...); r.code != 0 {
+				t.Fatal(r)
+			}
+		} else {
+			token := strings.TrimSpace(all[0].must(t, "token", "create", "--role", "server", "-q"))
+			if r := d.join(all[0], token); r.code != 0 {
+				t.Fatal(r)
+			}
+		}
+		d.start(t)
+		all = append(all, d)
+	}
+	return all
+}
+
+// settled waits until the host asked sees so many members alive and voting.
+func settled(t *testing.T, d *daemon, alive, voters int) {
+	t.Helper()
+	poll(t, patience, fmt.Sprintf("%d alive, %d voters", alive, voters), func() error {
+		hosts, err := d.hosts()
+		if err != nil {
+			return err
+		}
+		a, v, l := 0, 0, 0
+		for _, h := range hosts {
+			if h.State == "alive" {
+				a++
+			}
+			if h.Voter {
+				v++
+			}
+			if h.Leader {
+				l++
+			}
+		}
+		if a != alive || v != voters || l != 1 {
+			return fmt.Errorf("%d alive, %d voters, %d leaders: %+v", a, v, l, hosts)
+		}
+		return nil
+	})
+}
+
+// leader is who leads, as the others see it.
+func leader(t *testing.T, all []*daemon) (leads *daemon, rest []*daemon) {
+	t.Helper()
+	poll(t, patience, "somebody leads", func() error {
+		leads, rest = nil, nil
+		hosts, err := all[0].hosts()
+		for _, d := range all {
+			if hosts[d.name].Leader {
+				leads = d
+			} else {
+				rest = append(rest, d)
+			}
+		}
+		if leads == nil {
+			return fmt.Errorf("nobody leads: %v, %v", hosts, err)
+		}
+		return nil
+	})
+	return leads, rest
+}
+
+// running waits until n jails run, none of them on a host that is in not.
+func running(t *testing.T, d *daemon, n int, not ...string) map[string]api.JailRow {
+	t.Helper()
+	out := map[string]api.JailRow{}
+	poll(t, patience, fmt.Sprintf("%d jails run, none on %v", n, not), func() error {
+		rows, err := ask[[]api.JailRow](d, "ps")
+		if err != nil {
+			return err
+		}
+		clear(out)
+		for _, r := range rows {
+			if r.Phase == "running" && r.Health == "healthy" && !strings.Contains(strings.Join(not, " "), r.Host) {
+				out[r.Name] = r
+			}
+		}
+		if len(out) != n {
+			return fmt.Errorf("%d run: %+v", len(out), rows)
+		}
+		return nil
+	})
+	return out
+}
+
+// sameHistory wants the same chain at the same index on all hosts.
+func sameHistory(t *testing.T, all []*daemon) {
+	t.Helper()
+	poll(t, patience, "all hosts have the same history", func() error {
+		seen := map[string]string{}
+		for _, d := range all {
+			s, err := ask[api.Status](d, "status")
+			if err != nil {
+				return err
+			}
+			seen[fmt.Sprintf("%d %s", s.Index, s.Chain)] = d.name
+		}
+		if len(seen) != 1 {
+			return fmt.Errorf("they differ: %v", seen)
+		}
+		return nil
+	})
+}
+
+// TestAClusterLosesItsLeaderAndGoesOn: three servers, one of them killed while
+// it leads; its jails start elsewhere, writes go on, and it comes back.
+func TestAClusterLosesItsLeaderAndGoesOn(t *testing.T) {
+	t.Parallel()
+	all := form(t, "one", "two", "three")
+	settled(t, all[1], 3, 3)
+	all[2].must(t, "apply", wish(t, 6), "--yes", "--wait=healthy") // any host will do
+	before := running(t, all[1], 6)
+	on := map[string]int{}
+	for _, r := range before {
+		on[r.Host]++
+	}
+	if len(on) != 3 {
+		t.Errorf("the jails are on %v, want them on three hosts", on)
+	}
+	poll(t, patience, "the image is on all hosts", func() error {
+		builds, err := ask[[]api.BuildRow](all[0], "api", "GET", "/v1/builds")
+		if err != nil || len(builds) != 1 || len(builds[0].Hosts) != 3 {
+			return fmt.Errorf("%+v, %v", builds, err)
+		}
+		return nil
+	})
+
+	leads, rest := leader(t, all)
+	leads.kill()
+	begun := time.Now()
+	poll(t, patience, "a write is taken again", func() error {
+		if r := rest[0].ctl("jail", "restart", "web-1", "--yes"); r.code != 0 {
+			return fmt.Errorf("%s", r)
+		}
+		return nil
+	})
+	t.Logf("kill -9 of the leader: a write is taken after %s", time.Since(begun).Round(10*time.Millisecond))
+	after := running(t, rest[1], 6, leads.name)
+	t.Logf("kill -9 of the leader: its jails run elsewhere after %s", time.Since(begun).Round(10*time.Millisecond))
+	for name, r := range after {
+		if fmt.Sprint(r.Addresses) != fmt.Sprint(before[name].Addresses) {
+			t.Errorf("%s had %v, and has %v", name, before[name].Addresses, r.Addresses)
+		}
+	}
+	if got := rest[0].must(t, "events", "--since", "0", "-o", "json"); !strings.Contains(got, "host_marked") {
+		t.Error("no event tells that the host was lost")
+	}
+	// A read that must be newest works on the rest, too.
+	rest[1].must(t, "api", "GET", "/v1/jails?consistent")
+
+	leads.start(t)
+	settled(t, rest[0], 3, 3)
+	sameHistory(t, all)
+
+	rest[0].must(t, "host", "drain", rest[1].name)
+	running(t, all[0], 6, rest[1].name)
+	rest[1].must(t, "host", "undrain", rest[1].name)
+	settled(t, all[0], 3, 3)
+}
+
+// TestWithoutAQuorumNothingIsWrittenAndMuchGoesOn is case 7 of the failures.
+func TestWithoutAQuorumNothingIsWrittenAndMuchGoesOn(t *testing.T) {
+	t.Parallel()
+	all := form(t, "four", "five", "six")
+	settled(t, all[0], 3, 3)
+	all[0].must(t, "apply", wish(t, 3), "--yes", "--wait=healthy")
+	all[1].kill()
+	all[2].kill()
+	poll(t, patience, "writes are refused, and say why", func() error {
+		begun := time.Now()
+		r := all[0].ctl("jail", "restart", "web-1", "--yes")
+		if r.code == 0 || !strings.Contains(r.stderr, "no leader") {
+			return fmt.Errorf("%s", r)
+		}
+		if took := time.Since(begun); took > 20*time.Second {
+			t.Errorf("the refusal took %s", took)
+		}
+		return nil
+	})
+	if got := all[0].must(t, "ps"); !strings.Contains(got, "web-3") {
+		t.Errorf("without a quorum nothing can be read: %s", got)
+	}
+	if r := all[0].ctl("api", "GET", "/v1/jails?consistent"); r.code == 0 {
+		t.Errorf("a consistent read was answered without a quorum: %s", r)
+	}
+	all[1].spawn(t)
+	all[2].spawn(t)
+	settled(t, all[0], 3, 3)
+	running(t, all[0], 3)
+	sameHistory(t, all)
+}
+
+// TestOnlyAGoodTokenAdmits is case 28 of the failures, end to end.
+func TestOnlyAGoodTokenAdmits(t *testing.T) {
+	t.Parallel()
+	one := form(t, "seven")[0]
+	token := func(args ...string) string {
+		return strings.TrimSpace(one.must(t, append([]string{"token", "create", "-q"}, args...)...))
+	}
+	const refused = "the token is not accepted here"
+	guest := prepare(t, "eight")
+	for name, c := range map[string]struct {
+		token string
+		flags []string
+	}{
+		"wrong role": {token("--role", "host"), []string{"-role", "server"}},
+		"expired":    {expired(t, one, token("--role", "host", "--ttl", "1s")), nil},
+		"revoked":    {revoked(t, one, token("--role", "host")), nil},
+		"unknown":    {changed(token("--role", "host"), 2), nil},
+		"stolen id":  {changed(token("--role", "host"), 3), nil},
+	} {
+		if r := guest.join(one, c.token, c.flags...); r.code == 0 || !strings.Contains(r.stderr, refused) {
+			t.Errorf("%s: %s", name, r)
+		}
+	}
+	if r := guest.join(one, changed(token("--role", "host"), 1)); r.code == 0 || !strings.Contains(r.stderr, "nothing secret was sent") {
+		t.Errorf("another CA: %s", r)
+	}
+	poll(t, patience, "what was refused is an event", func() error {
+		if got := one.must(t, "events", "--since", "0", "-o", "json"); !strings.Contains(got, "join_refused") {
+			return fmt.Errorf("%s", got)
+		}
+		return nil
+	})
+
+	good := token("--role", "host")
+	if r := guest.join(one, good); r.code != 0 {
+		t.Fatal(r)
+	}
+	if r := guest.join(one, good); r.code != 0 || !strings.Contains(r.stdout, "joined already") {
+		t.Errorf("joined twice: %s", r)
+	}
+	thief := prepare(t, "nine")
+	if r := thief.join(one, good); r.code == 0 || !strings.Contains(r.stderr, refused) {
+		t.Errorf("a token that was used: %s", r)
+	}
+	guest.start(t)
+	settled(t, one, 2, 1)
+
+	// A host holds the State and runs jails; it neither votes nor writes.
+	one.must(t, "apply", wish(t, 4), "--yes", "--wait=healthy")
+	on := map[string]bool{}
+	for _, r := range running(t, guest, 4) {
+		on[r.Host] = true
+	}
+	if !on["eight"] {
+		t.Errorf("the jails are on %v, want some on host eight", on)
+	}
+	if r := guest.ctl("jail", "restart", "web-1", "--yes"); r.code == 0 || !strings.Contains(r.stderr, "ask a server") {
+		t.Errorf("a write on a host without a vote: %s", r)
+	}
+
+	// Out for good.
+	if r := one.ctl("host", "rm", "eight", "--yes"); r.code == 0 || !strings.Contains(r.stderr, "drain") {
+		t.Errorf("a host that is alive was removed: %s", r)
+	}
+	one.must(t, "host", "rm", "eight", "--force", "--yes")
+	running(t, one, 4, "eight")
+	if hosts, err := one.hosts(); err != nil || len(hosts) != 1 {
+		t.Errorf("after the removal: %v, %v", hosts, err)
+	}
+}
+
+// changed replaces one part of a token by that of nobody.
+func changed(token string, part int) string {
+	parts := strings.Split(token, "-")
+	first := byte('a')
+	if parts[part][0] == 'a' {
+		first = 'b'
+	}
+	parts[part] = string(first) + parts[part][1:]
+	return strings.Join(parts, "-")
+}
+
+func revoked(t *testing.T, d *daemon, token string) string {
+	t.Helper()
+	d.must(t, "token", "revoke", strings.Split(token, "-")[2], "--yes")
+	return token
+}
+
+// expired waits until the token's state says so.
+func expired(t *testing.T, d *daemon, token string) string {
+	t.Helper()
+	poll(t, patience, "the token expires", func() error {
+		rows, err := ask[[]api.TokenRow](d, "token", "ls")
+		for _, r := range rows {
+			if r.ID == strings.Split(token, "-")[2] && r.State == "it has expired" {
+				return nil
+			}
+		}
+		return fmt.Errorf("%+v, %v", rows, err)
+	})
+	return token
+}
