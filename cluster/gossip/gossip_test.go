@@ -179,7 +179,9 @@ func TestKeysAreRotatedWithoutLoss(t *testing.T) {
 		}
 	}
 	three, _ := start(t, "h-3", with(one), func(c *Config) { c.Keys = [][]byte{key(2)} })
-	await(t, "a third one with the new key is seen", func() bool { return one.Members()["h-3"].Alive && two.Members()["h-3"].Alive && three.Members()["h-2"].Alive })
+	await(t, "a third one with the new key is seen", func() bool {
+		return one.Members()["h-3"].Alive && two.Members()["h-3"].Alive && three.Members()["h-2"].Alive
+	})
 	if a, b := one.Members()["h-2"], two.Members()["h-1"]; !a.Alive || !b.Alive {
 		t.Error("a member was lost by the rotation")
 	}
