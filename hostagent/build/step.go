@@ -128,6 +128,9 @@ func (j *job) layer(ctx context.Context, i int, s spec.Step) (err error) {
 		}
 		return err
 	}
+	if err := j.checkSpace(); err != nil { // a quick step was not seen on its way
+		return err
+	}
 	return l.Commit(ctx)
 }
 
