@@ -52,6 +52,7 @@ func (c *Client) byChunks(ctx context.Context, s Step, sources []Source, tell *t
 	p.method, p.path, p.body = http.MethodPost, pathChunks, want
 	err = p.feedTo(ctx, func(ctx context.Context, r io.Reader) error { return take(ctx, &assembler{x: x, have: have, r: r}) })
 	if errors.Is(err, errRestart) || errors.Is(err, errLie) {
+		c.log.Warn("chunks did not fit: the whole stream is fetched", "what", s.String(), "err", err)
 		return false, nil
 	}
 	return true, err

@@ -239,6 +239,51 @@ func TestRealVolumesAndJailsTravelWithTheirImage(t *testing.T) {
 	}
 }
 
+// Another tar of the same snapshot would be another stream, and a cut would cost all of it.
+func TestARealStreamGoesOnAfterACut(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	there, here := openOverlay(t, dir+"/there"), openOverlay(t, dir+"/here")
+	img := realImage(t, there, 4*FrameSize)
+	src, i := illHost(t, "host-b", there, func(n int) fault {
+		if n == 0 {
+			return fault{3*frameWire + 1000, "cut"}
+		}
+		return fault{at: -1}
+	})
+	if err := newClient(t, Config{Store: here}).EnsureImage(t.Context(), img, []Source{src}); err != nil {
+		t.Fatal(err)
+	}
+	wantWhole(t, there, here, img)
+	whole := int64(0)
+	for n := 1; n <= 3; n++ {
+		whole += streamBytes(t, there, layerObject(n))
+	}
+	if extra := i.sent() - whole; extra > 3*frameWire {
+		t.Errorf("%d bytes too many were sent: the stream began anew", extra)
+	}
+}
+
+func streamBytes(t *testing.T, s zfssync.Store, o zfssync.Object) int64 {
+	t.Helper()
+	list, err := s.Snapshots(t.Context(), o)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%v, %v", list, err)
+	}
+	var n countWriter
+	if err := s.Send(t.Context(), o, zfssync.SendOptions{Snapshot: list[0].Name, From: list[0].Origin}, &n); err != nil {
+		t.Fatal(err)
+	}
+	return int64(n)
+}
+
+type countWriter int64
+
+func (c *countWriter) Write(p []byte) (int, error) {
+	*c += countWriter(len(p))
+	return len(p), nil
+}
+
 func TestCasePoolFullLosesNothingAndWorksAgain(t *testing.T) {
 	t.Parallel()
 	testenv.RequireRoot(t)

@@ -1,0 +1,83 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/rexcarcer/rexcarcer/test/bench/report"
+)
+
+// measure collects what the rounds of one storage give.
+type measure struct {
+	c                         config
+	whole, sync, share        report.Row
+	sending, receiving, again report.Row
+}
+
+func newMeasure(c config, storage, peer string) *measure {
+	row := func(name, unit, peer string) report.Row {
+		return report.Row{Name: storage + ": " + name, Unit: unit, PeerName: peer, HigherIsBetter: peer != ""}
+	}
+	return &measure{
+		c:         c,
+		whole:     row("a tree of 1 GiB", "MiB/s", peer),
+		sync:      row("the same tree", "MiB/s", "rsync -a"),
+		share:     row("second version, 1 % new", "% of bytes", ""),
+		again:     row("second version, time", "s", ""),
+		sending:   row("memory of the sender", "MiB", ""),
+		receiving: row("memory of the receiver", "MiB", ""),
+	}
+}
+
+func (m *measure) rate(took time.Duration) float64 { return float64(m.c.mib) / took.Seconds() }
+
+// ours measures one whole transfer into an empty store, and then empties it.
+func (m *measure) ours(ctx context.Context, o order, empty func() error) error {
+	r, mib, err := receiveOnce(ctx, o)
+	if err != nil {
+		return err
+	}
+	rate := m.rate(time.Duration(r.Seconds * float64(time.Second)))
+	m.whole.Ours, m.sync.Ours = append(m.whole.Ours, rate), append(m.sync.Ours, rate)
+	m.receiving.Ours = append(m.receiving.Ours, mib)
+	return empty()
+}
+
+func (m *measure) pipe(took time.Duration, err error) error {
+	if err == nil {
+		m.whole.Peer = append(m.whole.Peer, m.rate(took))
+	}
+	return err
+}
+
+func (m *measure) rsync(took time.Duration, err error) error {
+	if err == nil {
+		m.sync.Peer = append(m.sync.Peer, m.rate(took))
+	}
+	return err
+}
+
+// second measures the transfer of a version of which most is there.
+func (m *measure) second(ctx context.Context, o order) error {
+	r, mib, err := receiveOnce(ctx, o)
+	if err != nil {
+		return err
+	}
+	m.share.Ours = append(m.share.Ours, 100*float64(r.Bytes)/float64(m.c.mib<<20))
+	m.again.Ours = append(m.again.Ours, r.Seconds)
+	m.receiving.Ours = append(m.receiving.Ours, mib)
+	return nil
+}
+
+// server ends the side that serves and notes its memory.
+func (m *measure) server(s *server) error {
+	mib, err := s.stop()
+	m.sending.Ours = append(m.sending.Ours, mib)
+	return err
+}
+
+func (m *measure) rows() []report.Row {
+	return []report.Row{m.whole, m.sync, m.share, m.again, m.sending, m.receiving}
+}
