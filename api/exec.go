@@ -18,6 +18,9 @@ import (
 // exec checks all that can be checked over plain HTTP, then takes the
 // connection over and speaks frames on it.
 func (s *Server) exec(r *request) error {
+	if s.carried(r) {
+		return nil
+	}
 	req, err := r.command()
 	if err != nil {
 		return err

@@ -22,6 +22,9 @@ func (s *Server) logs(r *request) error {
 			return fail("bad_request", "", "", "tail=%q is not a number of lines", text)
 		}
 	}
+	if s.carried(r) {
+		return nil
+	}
 	name, err := s.jailHere(r)
 	if err != nil {
 		return err
@@ -39,6 +42,25 @@ func (s *Server) logs(r *request) error {
 	}
 	return err
 }
+
+// carried hands a request about a jail to the host that it is on, if that is
+// another one, and reports whether it did. A request that was carried once is
+// answered where it came to.
+func (s *Server) carried(r *request) bool {
+	if s.cfg.Elsewhere == nil || r.Header.Get(HeaderCarried) != "" {
+		return false
+	}
+	run, ok := s.cfg.Log.State().Runs.Get(r.PathValue("name"))
+	if !ok || run.Host == s.cfg.Host.ID() {
+		return false
+	}
+	r.Header.Set(HeaderCarried, string(s.cfg.Host.ID()))
+	s.cfg.Elsewhere(run.Host, r.by, r.role).ServeHTTP(r.w, r.Request)
+	return true
+}
+
+// HeaderCarried names the host that has carried a request to another.
+const HeaderCarried = "Rex-Carried"
 
 // jailHere is the route's jail, provided that its newest run is on this host.
 func (s *Server) jailHere(r *request) (fsm.JailName, error) {

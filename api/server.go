@@ -43,10 +43,13 @@ type Config struct {
 	Live     func() map[fsm.HostID]HostLive // nil: this host leads
 	NewToken NewToken                       // nil: nobody can join this cluster
 	FenceOf  func(fsm.HostID) fsm.Time      // when a host that is cut off now has stopped its jails; nil: at once
-	Reads    Reads                          // nil: this host is the cluster
-	Version  string
-	Logger   *slog.Logger          // nil: discard
-	Registry prometheus.Registerer // nil: no metrics
+	// Elsewhere carries a request to another host, for whoever asks; nil: who
+	// asks is told where to ask instead.
+	Elsewhere func(host fsm.HostID, by, role string) http.Handler
+	Reads     Reads // nil: this host is the cluster
+	Version   string
+	Logger    *slog.Logger          // nil: discard
+	Registry  prometheus.Registerer // nil: no metrics
 }
 
 // Server answers the API. It is immutable after New.

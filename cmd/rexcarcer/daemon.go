@@ -36,7 +36,7 @@ type daemon struct {
 	agent   *hostagent.Agent
 	sync    *syncing      // nil: as peers, and where storage is simulated
 	ready   chan struct{} // closed when the local API answers
-	counted bool          // the API metrics are registered
+	counted atomic.Bool   // the API metrics are registered
 
 	names   *dnsd.Handler   // the host's own view of DNS
 	forward *dnsd.Forwarder // what the cluster does not know

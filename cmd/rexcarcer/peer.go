@@ -99,6 +99,14 @@ func (d *daemon) servePeers(ctx context.Context) error {
 	more := http.NewServeMux()
 	more.HandleFunc("POST /rpc/renew", d.signHost)
 	more.HandleFunc("POST /rpc/ca", d.giveCA)
+	forMembers, err := d.apiServer(func(r *http.Request) (string, string, error) {
+		_, by, role, err := rpc.Identify(r)
+		return by, role, err
+	})
+	if err != nil {
+		return err
+	}
+	more.Handle("/v1/", forMembers.Handler())
 	s := &http.Server{Handler: rpc.Handler(d.node, more, d.log), ConnContext: transport.ConnContext, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	return serveHTTP(ctx, s, d.peers.mux.Listener(transport.RPC))
 }

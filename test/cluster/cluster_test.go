@@ -146,6 +146,18 @@ func TestAClusterLosesItsLeaderAndGoesOn(t *testing.T) {
 		return nil
 	})
 
+	// A jail's output is had from any server.
+	for name, r := range before {
+		for _, d := range all {
+			if got := d.must(t, "logs", name); got != all[0].must(t, "logs", name) {
+				t.Errorf("the log of %s, which is on %s, is another at %s: %s", name, r.Host, d.name, got)
+			}
+			if r := d.ctl("exec", name, "--", "true"); strings.Contains(r.stderr, "set REX_ADDR") {
+				t.Errorf("exec in %s at %s: %s", name, d.name, r)
+			}
+		}
+	}
+
 	leads, rest := leader(t, all)
 	leads.kill()
 	begun := time.Now()
