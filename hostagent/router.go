@@ -32,6 +32,9 @@ type router struct {
 	done    sync.WaitGroup
 }
 
+// runtimeJail is FreeBSD's jail(8).
+const runtimeJail = "jail"
+
 const routerPrefix = "rex-router-"
 
 func routerID(netID string) string { return routerPrefix + netID }
@@ -169,6 +172,9 @@ func (a *Agent) routerSpec(net netd.Network) (jail.Spec, error) {
 		return jail.Spec{}, err
 	}
 	root := filepath.Join(a.c.Dir, "router")
+	if a.c.Runtime == runtimeJail { // its mounts are the host's: two routers cannot share the places for them
+		root = filepath.Join(a.c.Dir, "routers", net.ID)
+	}
 	sockets := filepath.Dir(SocketPath(a.c.RunDir, net.Name))
 	if err := makeDirs(root, filepath.Join(root, "run"), filepath.Join(root, "proc"), filepath.Join(root, "dev"),
 		filepath.Join(root, "sys"), filepath.Join(root, "tmp"), filepath.Join(root, "run", "net"), sockets); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -139,17 +140,27 @@ func confOf(s Spec, ruleset int, stop time.Duration, known func(string) bool) []
 	return p
 }
 
-// mountLines are the mounts of s as lines of fstab(5).
+// mountLines are the mounts of directories of s as lines of fstab(5).
 func mountLines(s Spec) []string {
 	var out []string
 	for _, m := range s.Mounts {
-		mode := "rw"
-		if m.ReadOnly {
-			mode = "ro"
+		if !isFile(m.Source) {
+			out = append(out, fmt.Sprintf("%s %s nullfs %s 0 0", fstabField(path.Clean(m.Source)), fstabField(path.Join(s.Root, m.Target)), m.options()))
 		}
-		out = append(out, fmt.Sprintf("%s %s nullfs %s,nosuid 0 0", fstabField(path.Clean(m.Source)), fstabField(path.Join(s.Root, m.Target)), mode))
 	}
 	return out
+}
+
+func (m Mount) options() string {
+	if m.ReadOnly {
+		return "ro,nosuid"
+	}
+	return "rw,nosuid"
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && !info.IsDir()
 }
 
 // wholeSeconds rounds up: 0 would mean no SIGTERM at all (jail(8)).

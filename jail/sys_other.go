@@ -6,9 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"os"
-	"strings"
 	"time"
 )
 
@@ -36,26 +34,6 @@ func tryLock(*os.File) (bool, error)                  { return false, errLinuxOn
 func resizeTerminalOf(int, WinSize) error             { return errLinuxOnly }
 func isCgroup2(string) bool                           { return false }
 
-// readIn reads name beneath root; os.Root refuses links that leave it.
-func readIn(root, name string, limit int64) ([]byte, error) {
-	r, err := os.OpenRoot(root)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	f, err := r.Open(strings.TrimLeft(name, "/"))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit))
-}
+func readIn(root, name string, limit int64) ([]byte, error) { return readBelow(root, name, limit) }
 
-func statIn(root, name string) (os.FileInfo, error) {
-	r, err := os.OpenRoot(root)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return r.Stat(strings.TrimLeft(name, "/"))
-}
+func statIn(root, name string) (os.FileInfo, error) { return statBelow(root, name) }

@@ -25,7 +25,7 @@ import (
 // options are everything that the daemon can be told, by file, variable or flag.
 type options struct {
 	Dev     bool
-	Runtime string // linux, sim
+	Runtime string // linux, jail, sim
 	DataDir string // "" with Dev: a temporary directory
 	RunDir  string
 	LogDir  string
@@ -56,6 +56,8 @@ type options struct {
 	BuildTimeout time.Duration // of one step
 	BuildMinFree int64         // bytes that a build leaves free
 
+	StrictLimits bool // refuse jails whose limits this host cannot keep
+
 	LogLevel slog.Level
 	temp     bool // DataDir is ours to delete
 }
@@ -85,6 +87,8 @@ type fileConfig struct {
 	Resolvers   []string          `hcl:"resolvers,optional"`
 	LogLevel    *string           `hcl:"log_level,optional"`
 
+	StrictLimits *bool `hcl:"strict_limits,optional"`
+
 	BuildMemory    *string  `hcl:"build_memory,optional"`
 	BuildCPU       *float64 `hcl:"build_cpu,optional"`
 	BuildProcesses *int     `hcl:"build_processes,optional"`
@@ -109,7 +113,7 @@ func daemonFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "dev", Usage: "a whole cluster on this machine, gone when it ends", EnvVars: env("dev")},
 		str("config", "", "`FILE` of settings in HCL"),
 		str("config-dir", "", "`DIR` whose *.hcl files are read in order"),
-		str("runtime", defaultRuntime(), "how jails are run: linux, or sim (simulated: no root, any system)"),
+		str("runtime", defaultRuntime(), "how jails are run: linux, jail (FreeBSD), or sim (simulated: no root, any system)"),
 		str("data-dir", "", "log, images, volumes (default /var/db/rexcarcer; with -dev a temporary directory)"),
 		str("run-dir", "/var/run/rexcarcer", "sockets"),
 		str("log-dir", "", "output of jails (default /var/log/rexcarcer; with -dev below the data directory)"),
@@ -136,14 +140,20 @@ func daemonFlags() []cli.Flag {
 		num("build-processes", 4096, "most processes and threads of a RUN step; 0 is no limit"),
 		str("build-min-free", "256M", "a build is ended when it leaves less free in the data directory; 0 lets it fill the disk"),
 		str("build-timeout", "1h", "longest time of one step of an image"),
+		&cli.BoolFlag{Name: "strict-limits", Usage: "refuse jails whose limits this host cannot keep; otherwise that is only logged", EnvVars: env("strict-limits")},
 		str("log-level", "info", "debug, info, warn or error"),
 		&cli.DurationFlag{Name: "jail-cert-life", Value: jailCertLife, Hidden: true, Usage: "life of jails' certificates, for tests of their renewal"},
 	}
 }
 
+const defaultDataDir = "/var/db/rexcarcer"
+
 func defaultRuntime() string {
-	if runtime.GOOS == "linux" {
+	switch runtime.GOOS {
+	case "linux":
 		return "linux"
+	case "freebsd":
+		return "jail"
 	}
 	return "sim"
 }
@@ -174,7 +184,7 @@ func optionsFrom(c *cli.Context) (options, error) {
 		Bind:     text("bind", file.Bind), APIPort: number("api-port", file.APIPort),
 		MetricsBind: text("metrics-bind", file.MetricsBind), MetricsPort: number("metrics-port", file.MetricsPort),
 		DNSBind: text("dns-bind", file.DNSBind), DNSPort: number("dns-port", file.DNSPort), Labels: map[string]string{},
-		JailCertLife: c.Duration("jail-cert-life"),
+		JailCertLife: c.Duration("jail-cert-life"), StrictLimits: c.Bool("strict-limits") || !c.IsSet("strict-limits") && file.StrictLimits != nil && *file.StrictLimits,
 	}
 	if o.Dev && !c.IsSet("cluster-port") && file.ClusterPort == nil {
 		o.ClusterPort = 0
@@ -212,15 +222,15 @@ func optionsFrom(c *cli.Context) (options, error) {
 func (o *options) complete() error {
 	switch o.Runtime {
 	case "sim":
-	case "linux":
-		if runtime.GOOS != "linux" {
-			return errors.New("runtime linux needs Linux: use -runtime=sim here")
+	case "linux", "jail":
+		if needs := map[string]string{"linux": "linux", "jail": "freebsd"}[o.Runtime]; runtime.GOOS != needs {
+			return fmt.Errorf("runtime %s needs %s: use -runtime=sim here", o.Runtime, map[string]string{"linux": "Linux", "freebsd": "FreeBSD"}[needs])
 		}
 		if os.Geteuid() != 0 {
 			return errors.New("not root: jails, networks and mounts need it. Run it as root, or look around with -dev -runtime=sim")
 		}
 	default:
-		return usageError{fmt.Errorf("unknown runtime %q: want linux or sim", o.Runtime)}
+		return usageError{fmt.Errorf("unknown runtime %q: want linux, jail or sim", o.Runtime)}
 	}
 	if o.Name == "" {
 		name, err := os.Hostname()
@@ -238,7 +248,7 @@ func (o *options) complete() error {
 		}
 		o.temp = true
 	default:
-		o.DataDir = "/var/db/rexcarcer"
+		o.DataDir = defaultDataDir
 	}
 	if o.DataDir, err = filepath.Abs(o.DataDir); err != nil {
 		return err
