@@ -12,6 +12,10 @@ import (
 // hostBase is the root of the host itself: each driver has its own way to make that.
 const hostBase = "host:/"
 
+// emptied shows nothing of the host's in a "host:/" base: what runs, what is temporary, what people own. /proc, /sys and
+// /dev are mounts of the host, and an overlay shows only the file system that / itself is on.
+var emptied = []string{"/run", "/tmp", "/var/tmp", "/var/run", "/root", "/home", "/var/log", "/var/cache/apt/archives", "/mnt", "/media"}
+
 // fillBase makes the base ref in the empty directory dst; skip are directories of the host that a copy leaves out.
 func (c Config) fillBase(ctx context.Context, dst, ref string, skip []string, progress Progress) error {
 	if suite, ok := strings.CutPrefix(ref, "debian:"); ok {

@@ -14,10 +14,6 @@ import (
 // A "host:/" base is the host's root as it is, below a mask: nothing is copied, and what the host changes may show in
 // jails, which is why this base is for development.
 
-// emptied shows nothing of the host's in a "host:/" base: what runs, what is temporary, what people own. /proc, /sys and
-// /dev are mounts of the host, and an overlay shows only the file system that / itself is on.
-var emptied = []string{"/run", "/tmp", "/var/tmp", "/var/run", "/root", "/home", "/var/log", "/var/cache/apt/archives", "/mnt", "/media"}
-
 // hostView mounts a read-only overlay of the host's root below a mask that hides, for the ids of one jail, and returns it
 // as a detached mount (attached by place on old kernels).
 //

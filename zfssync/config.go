@@ -10,10 +10,13 @@ import (
 type Config struct {
 	Dir    string       // data directory of its own, absolute; made (0711) when missing
 	Mirror string       // of debian:SUITE bases; "" is the host's own apt source, else Debian's
-	Runner run.Runner   // starts debootstrap
+	Runner run.Runner   // starts debootstrap, zfs(8)
 	Hide   []string     // directories that a "host:/" base must not show, besides Dir: the daemon's keys and log
 	Log    *slog.Logger // nil discards
 	Limits Limits       // of tarballs; zero fields get DefaultLimits
+
+	Dataset  string // of OpenZFS: "POOL/NAME", the store's own
+	Instance string // of OpenZFS: who owns Dataset, the same at every start
 }
 
 // Limits of an archive that becomes a base or is a build context.

@@ -7,9 +7,11 @@ import (
 )
 
 var (
-	hexRE  = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	uuidRE = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
-	nameRE = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,127}$`)
+	hexRE     = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	uuidRE    = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+	tokenRE   = regexp.MustCompile(`^[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+$`)
+	datasetRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	nameRE    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,127}$`)
 )
 
 const keyPrefix = "sha256:"

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -94,6 +95,29 @@ func (l layout) readImage(key string) (Image, error) {
 		return Image{}, fmt.Errorf("image %s: %w", key, err)
 	}
 	return img, nil
+}
+
+// listImages adds the images that have a record.
+func listImages(at layout, l *Listing) error {
+	entries, err := os.ReadDir(at.images())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		digest, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok || !hexRE.MatchString(digest) {
+			continue
+		}
+		img, err := at.readImage(keyPrefix + digest)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		l.Images = append(l.Images, img)
+	}
+	return nil
 }
 
 // stack is what layer Key stands on.

@@ -3,7 +3,9 @@ package zfssync
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -13,6 +15,18 @@ import (
 // lockWait is how long a predecessor that was killed may go on holding the lock: the child from which it was just taking
 // a user namespace has the descriptor too, and dies a moment later.
 const lockWait = 2 * time.Second
+
+// takeLock locks the data directory for this process: one daemon each.
+func takeLock(dir string) (*os.File, error) {
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := lockFile(lock); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock store %s: %w", dir, err), lock.Close())
+	}
+	return lock, nil
+}
 
 func lockFile(f *os.File) error {
 	tick := time.NewTicker(20 * time.Millisecond)

@@ -59,13 +59,8 @@ func OpenOverlay(c Config) (_ Store, err error) {
 	if o.dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
-	}
-	o.lock = lock
-	if err := lockFile(lock); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock store %s: %w", dir, err), lock.Close())
+	if o.lock, err = takeLock(o.dir); err != nil {
+		return nil, err
 	}
 	if err := o.probe(); err != nil {
 		_ = o.Close()

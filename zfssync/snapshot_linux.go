@@ -109,19 +109,6 @@ func (o *Overlay) Snapshots(ctx context.Context, obj Object) ([]Snapshot, error)
 	return out, nil
 }
 
-// snapshotOf returns the snapshot called name, "" for the newest; ErrNotFound.
-func snapshotOf(list []Snapshot, obj Object, name string) (Snapshot, error) {
-	for _, s := range slices.Backward(list) {
-		if name == "" || s.Name == name {
-			return s, nil
-		}
-	}
-	if name == "" {
-		return Snapshot{}, fmt.Errorf("%s has no snapshot: %w", obj, ErrNotFound)
-	}
-	return Snapshot{}, fmt.Errorf("%s has no snapshot %s: %w", obj, name, ErrNotFound)
-}
-
 // TakeSnapshot implements Streams.
 func (o *Overlay) TakeSnapshot(ctx context.Context, obj Object, name string) (Snapshot, error) {
 	if err := errors.Join(obj.check(), checkName("snapshot", name)); err != nil {

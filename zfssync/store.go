@@ -91,7 +91,7 @@ type Progress func(line string)
 
 // Features of a Store on this host. Reasons are for people, "" when the feature is there.
 type Features struct {
-	Driver         string `json:"driver"`                    // "overlayfs"
+	Driver         string `json:"driver"`                    // "overlayfs", "zfs" or "simulated"
 	IDMap          bool   `json:"idmap"`                     // each clone can have its own range of user ids
 	IDMapReason    string `json:"idmap_reason,omitempty"`    // why not
 	Volatile       bool   `json:"volatile"`                  // throw-away clones skip syncing
@@ -108,6 +108,9 @@ type Features struct {
 	ResumeReason     string `json:"resume_reason,omitempty"`     // why not
 	Atomic           bool   `json:"atomic"`                      // a snapshot of what is being written to is one moment's state
 	AtomicReason     string `json:"atomic_reason,omitempty"`     // why not
+
+	Version string   `json:"version,omitempty"` // of the storage system's tools
+	Lacks   []string `json:"lacks,omitempty"`   // what they lack here, and what is done instead
 }
 
 // IDMap is the range of the host's user and group ids that ids 0..Size-1 of a jail become. The zero value is none: the

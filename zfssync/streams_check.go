@@ -3,6 +3,7 @@ package zfssync
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 )
 
@@ -62,4 +63,17 @@ func noSpace(err error) error {
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
 	return err
+}
+
+// snapshotOf returns the snapshot called name, "" for the newest; ErrNotFound.
+func snapshotOf(list []Snapshot, obj Object, name string) (Snapshot, error) {
+	for _, s := range slices.Backward(list) {
+		if name == "" || s.Name == name {
+			return s, nil
+		}
+	}
+	if name == "" {
+		return Snapshot{}, fmt.Errorf("%s has no snapshot: %w", obj, ErrNotFound)
+	}
+	return Snapshot{}, fmt.Errorf("%s has no snapshot %s: %w", obj, name, ErrNotFound)
 }

@@ -26,27 +26,7 @@ func (o *Overlay) List(ctx context.Context) (Listing, error) {
 	return l, nil
 }
 
-func (o *Overlay) listImages(l *Listing) error {
-	entries, err := os.ReadDir(o.images())
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		digest, ok := strings.CutSuffix(e.Name(), ".json")
-		if !ok || !hexRE.MatchString(digest) {
-			continue
-		}
-		img, err := o.readImage(keyPrefix + digest)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		l.Images = append(l.Images, img)
-	}
-	return nil
-}
+func (o *Overlay) listImages(l *Listing) error { return listImages(o.layout, l) }
 
 func (o *Overlay) listLayers(l *Listing) error {
 	entries, err := os.ReadDir(o.layers())
