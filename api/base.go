@@ -1,6 +1,7 @@
 package api
 
 import (
+	"io"
 	"net/http"
 	"slices"
 
@@ -112,9 +113,19 @@ func (s *Server) exportImage(r *request) error {
 	if _, ok := s.cfg.Log.State().Images.Get(name); !ok {
 		return notFound("image", name)
 	}
-	out := &firstByte{r: r}
-	if err := s.cfg.Host.ExportImage(r.Context(), name, out); err != nil {
-		if !out.begun {
+	format := r.URL.Query().Get("format")
+	if format != "" && format != "tar" && format != "zfs" {
+		return fail("bad_request", "", "format=tar", "format %.40q is neither tar nor zfs", format)
+	}
+	begun := false
+	err := s.cfg.Host.ExportImage(r.Context(), name, format, func(format string) io.Writer {
+		begun = true
+		r.w.Header().Set("Content-Type", zstdMedia)
+		r.w.Header().Set(formatHeader, format)
+		return r.w
+	})
+	if err != nil {
+		if !begun {
 			return failedAs(err)
 		}
 		s.log.Warn("export cut off", "image", name, "err", err)
@@ -123,19 +134,8 @@ func (s *Server) exportImage(r *request) error {
 	return nil
 }
 
-// firstByte sends the header with the first byte, so that what fails before has an answer of its own.
-type firstByte struct {
-	r     *request
-	begun bool
-}
-
-func (f *firstByte) Write(b []byte) (int, error) {
-	if !f.begun {
-		f.begun = true
-		f.r.w.Header().Set("Content-Type", zstdMedia)
-	}
-	return f.r.w.Write(b)
-}
+// formatHeader says whether an exported image is a tar or a stream of zfs send.
+const formatHeader = "Rex-Format"
 
 // zstdMedia is RFC 8878's media type.
 const zstdMedia = "application/zstd"

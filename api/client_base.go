@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/url"
 )
@@ -48,21 +47,20 @@ func (c *Client) Image(ctx context.Context, name string) (ImageShow, error) {
 	return only(get[ImageShow](ctx, c, "/v1/images/"+url.PathEscape(name)))
 }
 
-// ExportImage copies the root file system of an image, a tar packed by zstd, to w and returns its size in bytes.
-func (c *Client) ExportImage(ctx context.Context, name string, w io.Writer) (int64, error) {
-	path := "/v1/images/" + url.PathEscape(name) + "/export"
-	req, err := c.request(ctx, "GET", path, nil, nil)
+// ExportImage opens the root file system of an image, packed by zstd. format is tar, zfs, or "" for that of the host's
+// storage; the one that was taken is returned. The caller closes the body.
+func (c *Client) ExportImage(ctx context.Context, name, format string) (body io.ReadCloser, taken string, err error) {
+	q := url.Values{}
+	if format != "" {
+		q.Set("format", format)
+	}
+	req, err := c.request(ctx, "GET", "/v1/images/"+url.PathEscape(name)+"/export", q, nil)
 	if err != nil {
-		return 0, err
+		return nil, "", err
 	}
 	res, err := c.send(req)
 	if err != nil {
-		return 0, err
+		return nil, "", err
 	}
-	defer func() { _ = res.Body.Close() }()
-	n, err := io.Copy(w, res.Body)
-	if err != nil {
-		return n, fmt.Errorf("export image %s: %w", name, err)
-	}
-	return n, nil
+	return res.Body, res.Header.Get(formatHeader), nil
 }

@@ -62,7 +62,7 @@ func routes() []route {
 
 		{method: "GET", pattern: "/v1/images", access: forRead, summary: "All image names", out: []ImageRow{}, handle: (*Server).listImages},
 		{method: "GET", pattern: "/v1/images/{name}", access: forRead, summary: "One image name, and what it is made of", out: ImageShow{}, handle: (*Server).showImage},
-		{method: "GET", pattern: "/v1/images/{name}/export", access: forEnter, summary: "The image's whole root file system: a tar packed by zstd", stream: true, media: zstdMedia, handle: (*Server).exportImage},
+		{method: "GET", pattern: "/v1/images/{name}/export", access: forEnter, summary: "The image's whole root file system, packed by zstd; Rex-Format says whether tar or zfs", query: []param{{"format", "string", "tar or zfs; default is that of the host's storage"}}, stream: true, media: zstdMedia, handle: (*Server).exportImage},
 		{method: "DELETE", pattern: "/v1/images/{name}", access: forWrite, summary: "Remove a name that no jail uses", out: Applied{}, handle: (*Server).removeImage},
 		{method: "POST", pattern: "/v1/images/{name}/debug", access: forEnter, summary: "Run a command in a throw-away jail on an image: upgrades the connection as exec does", in: ExecRequest{}, stream: true, media: execProtocol, handle: (*Server).debugImage},
 		{method: "POST", pattern: "/v1/images/gc", access: forWrite, summary: "Remove images and layers of the host that is asked which nobody needs", in: GCRequest{}, out: GCResult{}, stream: true, handle: (*Server).collectImages},

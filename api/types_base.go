@@ -15,8 +15,9 @@ type Bases interface {
 	// LookBase says what ref means now. No Digest: it is made on the host, or is an image. known is what it meant before,
 	// nil for nothing; something older is an error unless downgrade.
 	LookBase(ctx context.Context, ref string, known *fsm.Base, downgrade bool) (fsm.Base, error)
-	// ExportImage writes the root file system that a name means, as a tar packed by zstd.
-	ExportImage(ctx context.Context, name string, w io.Writer) error
+	// ExportImage writes the root file system that a name means, packed by zstd, in the format tar or zfs; "" is that of the
+	// host's storage. open is called once, before the first byte, with the format that was taken.
+	ExportImage(ctx context.Context, name, format string, open func(format string) io.Writer) error
 }
 
 // PinRequest asks what a reference to a base means.

@@ -107,8 +107,8 @@ func printable(s string, most int) string {
 	return string(out)
 }
 
-// ExportImage writes the root file system of what a name of the cluster means, as a tar packed by zstd.
-func (a *Agent) ExportImage(ctx context.Context, name string, w io.Writer) error {
+// ExportImage writes the root file system of what a name of the cluster means; see build.Builder.Export.
+func (a *Agent) ExportImage(ctx context.Context, name, format string, open func(format zfssync.Format) io.Writer) error {
 	if a.features.Simulated {
 		return errors.New("images are simulated here: there is nothing to export")
 	}
@@ -119,5 +119,5 @@ func (a *Agent) ExportImage(ctx context.Context, name string, w io.Writer) error
 	if !a.c.Store.HasImage(key) {
 		return fmt.Errorf("image %s is not on this host: build it here first: %w", name, zfssync.ErrNotFound)
 	}
-	return a.builder.Export(ctx, key, w)
+	return a.builder.Export(ctx, key, format, open)
 }

@@ -52,8 +52,11 @@ func (h *Host) LookBase(_ context.Context, ref string, known *fsm.Base, _ bool) 
 }
 
 // ExportImage implements api.Host: one file, which says whose it is.
-func (h *Host) ExportImage(_ context.Context, name string, w io.Writer) error {
-	z, err := zstd.NewWriter(w)
+func (h *Host) ExportImage(_ context.Context, name, format string, open func(format string) io.Writer) error {
+	if format == "zfs" {
+		return errors.New("this host's storage is not ZFS: take --format tar")
+	}
+	z, err := zstd.NewWriter(open("tar"))
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/zfssync"
 	"github.com/rexcarcer/rexcarcer/zfssync/bundle"
 )
 
@@ -20,6 +21,6 @@ func (h apiHost) LookBase(ctx context.Context, ref string, known *fsm.Base, down
 	return h.d.agent.LookBase(ctx, ref, known, downgrade)
 }
 
-func (h apiHost) ExportImage(ctx context.Context, name string, w io.Writer) error {
-	return h.d.agent.ExportImage(ctx, name, w)
+func (h apiHost) ExportImage(ctx context.Context, name, format string, open func(format string) io.Writer) error {
+	return h.d.agent.ExportImage(ctx, name, format, func(f zfssync.Format) io.Writer { return open(string(f)) })
 }

@@ -29,6 +29,7 @@ func baseCommand() *cli.Command {
 			&cli.StringFlag{Name: "key", Usage: "its private key, a PEM `FILE`"},
 			&cli.StringFlag{Name: "out", Usage: "the `DIRECTORY` that gets the files", Value: "."},
 			&cli.StringFlag{Name: "name", Usage: "of the bundle; default is the image's name"},
+			&cli.StringFlag{Name: "format", Usage: "tar, which every host takes, or zfs; default is that of the host's storage"},
 			&cli.Uint64Flag{Name: "version", Usage: "a `NUMBER` that only grows; default is the time, as 20060102150405"},
 		}},
 		{Name: "verify", Usage: "check a bundle on this machine, and change nothing", ArgsUsage: "DIRECTORY/NAME", Action: baseVerify, Flags: []cli.Flag{

@@ -55,7 +55,7 @@ func baseSign(c *cli.Context) error {
 		return err
 	}
 	now := time.Now().UTC().Truncate(time.Second)
-	m := bundle.Meta{Name: name, Version: c.Uint64("version"), Created: now, Platform: platform, Payload: name + bundle.Payloads[0], Parent: made.Base}
+	m := bundle.Meta{Name: name, Version: c.Uint64("version"), Created: now, Platform: platform, Parent: made.Base}
 	if m.Version == 0 {
 		m.Version = bundle.VersionOf(now)
 	}
@@ -111,6 +111,12 @@ func writeBundle(c *cli.Context, client *api.Client, image string, m bundle.Meta
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
+	body, format, err := client.ExportImage(c.Context, image, c.String("format"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = body.Close() }() // was read to its end, or there is an error already
+	m.Payload = m.Name + "." + format + ".zst"
 	t, err := renameio.NewPendingFile(filepath.Join(dir, m.Payload), renameio.WithPermissions(0o644))
 	if err != nil {
 		return nil, err
@@ -121,8 +127,8 @@ func writeBundle(c *cli.Context, client *api.Client, image string, m bundle.Meta
 		}
 	}()
 	h := sha256.New()
-	if m.Size, err = client.ExportImage(c.Context, image, io.MultiWriter(t, h)); err != nil {
-		return nil, err
+	if m.Size, err = io.Copy(io.MultiWriter(t, h), body); err != nil {
+		return nil, fmt.Errorf("export: %w", err)
 	}
 	m.Digest = "sha256:" + hex.EncodeToString(h.Sum(nil))
 	files, err := bundle.Sign(m, key)

@@ -25,8 +25,12 @@ func (j *job) makeBase(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	line("unpacking")
-	if f.Format != "tar" {
-		return fmt.Errorf("base %s: %w: use a bundle with a .tar.zst", j.img.Base, zfssync.ErrFormat)
+	if f.Format == string(zfssync.FormatZFS) {
+		s, ok := j.c.Store.(zfssync.Streams)
+		if !ok {
+			return fmt.Errorf("base %s: %w: use a bundle with a .tar.zst", j.img.Base, zfssync.ErrFormat)
+		}
+		return zfssync.ReceiveBase(ctx, s, j.top, j.img.Base, f.Path, zfssync.Limits{})
 	}
 	return j.c.Store.Base(ctx, f.Path, j.top, line)
 }
