@@ -21,7 +21,8 @@ type members struct {
 	since    time.Time                // guarded by mu; begin of the term that this host leads
 	heard    map[fsm.HostID]Contact   // guarded by mu; pings to this host
 	book     map[fsm.HostID]string    // guarded by mu; addresses from before the State was there
-	contact  time.Time                // guarded by mu; when the last ping that a leader answered was sent
+	contact  time.Time                // guarded by mu; see LastContact
+	answers  []answer                 // guarded by mu; of leaders, whose index is not applied here yet; oldest first
 	leader   fsm.HostID               // guarded by mu; who led by the last answer
 	hintAt   time.Time                // guarded by mu; when that was said
 	answered map[fsm.HostID]time.Time // guarded by mu; who answered our pings
@@ -102,13 +103,30 @@ func (n *Node) Contacts() (since time.Time, heard map[fsm.HostID]Contact) {
 	return n.members.since, maps.Clone(n.members.heard)
 }
 
-// LastContact is when this host last asked and was then answered by a leader.
-// A leader can count on it that a member whose ping it has heard at T will
-// have a LastContact of T at most.
+// answer of a leader to a ping: by then the log had got to index.
+type answer struct {
+	sent  time.Time
+	index uint64
+}
+
+// LastContact is when this host sent the last ping that was then answered by a
+// leader all of whose log at that time is applied here. A host that hears a
+// leader and lags behind it does not know whether its Runs are still its own.
+//
+// A leader can count on it: a member whose ping it has heard at T, or that has
+// not applied what was committed at T, has a LastContact of T at most.
 func (n *Node) LastContact() time.Time {
-	n.members.mu.Lock()
-	defer n.members.mu.Unlock()
-	return n.members.contact
+	return n.members.lastContact(n.State().Index)
+}
+
+func (m *members) lastContact(applied uint64) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for len(m.answers) > 0 && m.answers[0].index <= applied {
+		m.contact = m.answers[0].sent
+		m.answers = m.answers[1:]
+	}
+	return m.contact
 }
 
 // ping keeps telling the leader that this host is there, until ctx ends.
@@ -166,7 +184,10 @@ func (m *members) met(begin time.Time, who fsm.HostID, p Pong) {
 	defer m.mu.Unlock()
 	m.answered[who] = begin
 	if p.Leading {
-		m.contact = begin
+		// Of those that wait the oldest count: the first of them is applied first.
+		if m.answers = append(m.answers, answer{begin, p.Index}); len(m.answers) > keptAnswers {
+			m.answers = append(m.answers[:keptAnswers-1], m.answers[keptAnswers])
+		}
 	}
 	if p.Leader != "" {
 		m.leader, m.hintAt = p.Leader, begin
@@ -175,6 +196,9 @@ func (m *members) met(begin time.Time, who fsm.HostID, p Pong) {
 		}
 	}
 }
+
+// keptAnswers bounds what a host that lags for long remembers.
+const keptAnswers = 64
 
 func (m *members) missed(who fsm.HostID) {
 	m.mu.Lock()

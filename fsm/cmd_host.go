@@ -28,7 +28,7 @@ func (c RegisterHost) decide(t *txn) *Refusal {
 	}
 	now.State, now.SeenAt = HostAlive, t.s.Now
 	old, ok := t.hosts.get(string(now.ID))
-	now.Key, now.Set, now.FencedAt = "", nil, 0 // not the host's to say
+	now.Key, now.Set, now.FencedAt = "", nil, 0 // not the host's to say: a daemon that starts has not looked yet what runs
 	if ok {
 		now.inherit(old)
 	}
@@ -49,7 +49,7 @@ func (c RegisterHost) decide(t *txn) *Refusal {
 // inherit takes over what was decided about a host elsewhere: a token gave
 // it its role, an operator its labels.
 func (h *Host) inherit(old *Host) {
-	h.Key, h.Set = old.Key, old.Set
+	h.Key, h.Set, h.FencedAt = old.Key, old.Set, old.FencedAt
 	if old.Key != "" {
 		h.Role = old.Role
 	}
@@ -75,19 +75,23 @@ func (c MarkHost) decide(t *txn) *Refusal {
 		return refuse(CodeInvalid, "host "+old.Name, "state %q is not alive, draining or lost", c.State)
 	case len(c.Why) > maxReason:
 		return refuse(CodeInvalid, "host "+old.Name, "the reason has %d bytes, %d are the most", len(c.Why), maxReason)
-	case old.State == c.State:
+	case c.Over && old.State != c.State:
+		return refuse(CodeConflict, "host "+old.Name, "is %s, not %s", old.State, c.State)
+	case c.Over && old.FencedAt == 0, !c.Over && old.State == c.State:
 		return nil
 	case old.State == HostJoining && c.State != HostLost:
 		return refuse(CodeConflict, "host "+old.Name, "has not run yet: start rexcarcer there")
 	}
 	now := *old
-	now.FencedAt = 0
-	if c.State == HostLost {
-		now.FencedAt = c.Fence
-	}
 	now.State, now.SeenAt = c.State, t.s.Now
+	switch {
+	case c.Over:
+		now.FencedAt, now.SeenAt = 0, old.SeenAt
+	case c.State == HostLost:
+		now.FencedAt = c.Fence
+	} // one that is back may still have to stop what it ran: its fence stays
 	t.emit(HostMarked{&now, c.Why})
-	if c.State == HostLost {
+	if c.State == HostLost && !c.Over {
 		t.loseRuns(&now, c.Why)
 	}
 	return nil

@@ -32,7 +32,7 @@ func everyCommand() []Command {
 		StopRun{"web-1", 3, "newer spec"},
 		ReportRun{"web-1", "h1", 3, Failed, HealthUnhealthy, &Exit{true, 137, "KILL", true}, "out of memory"},
 		h,
-		MarkHost{"h1", HostLost, "no answer for 10s", 0},
+		MarkHost{"h1", HostLost, "no answer for 10s", 0, false},
 		RequestCert{"web-1", "h1", 3, []byte{0x30, 0x82}},
 		SetCert{"web-1", 3, "-----BEGIN", "01", 1_800_000_000_000_000_000, nil},
 		TagImage{spec.Image{Name: "tool:1", Key: testKey(7), Base: "host:/"}},

@@ -94,9 +94,14 @@ type MarkHost struct {
 	Host  HostID    `json:"host"`
 	State HostState `json:"state"`
 	Why   string    `json:"why,omitempty"`
-	// Fence is when the host has surely stopped its jails, if State is lost;
-	// 0: it stopped them when it was marked.
+	// Fence is when the host will have stopped its jails, if State is lost and
+	// nobody's clock is wrong; 0: it stopped them when it was marked. It is told
+	// to people: what ends the wait is Over.
 	Fence Time `json:"fence,omitempty"`
+	// Over says that the leader has waited, by a clock that does not jump, until
+	// the host had surely stopped what it ran when it was marked lost. State must
+	// be the one that the host has.
+	Over bool `json:"over,omitempty"`
 }
 
 // RequestCert hands in a CSR for a jail that is placed on the asking host.

@@ -279,8 +279,9 @@ type Host struct {
 	Gossip string            `json:"gossip,omitempty"` // HOST:PORT of its gossip port
 	Key    string            `json:"key,omitempty"`    // SHA-256 of the key it was admitted with, hex; "": it founded the cluster
 	Set    map[string]string `json:"set,omitempty"`    // labels that LabelHost set
-	// FencedAt is when the host has surely stopped its jails, if it is lost:
-	// not before may they start elsewhere.
+	// FencedAt is about when the host will have stopped what it ran when it was
+	// lost. While it is not 0, those jails may not start elsewhere: the leader
+	// makes it 0 when it has waited. Clocks of hosts differ, so nobody compares.
 	FencedAt Time `json:"fenced_at,omitempty"`
 }
 

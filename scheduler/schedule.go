@@ -156,10 +156,13 @@ func (p *pass) scanStart(m *member) {
 		return
 	}
 	again := retry(m)
-	again.due = max(again.due, p.fencedAt(m))
+	fence := p.fence(m)
+	again.due = max(again.due, fence.until)
 	switch {
+	case again.refused == "" && fence.shut:
+		p.pend(m, "its host was cut off: it starts elsewhere when that one has surely stopped it"+fence.in(p.now), nil)
 	case again.refused == "" && again.due > p.now && m.run.Phase == fsm.Lost:
-		p.pend(m, fmt.Sprintf("its host is cut off: it starts elsewhere when that one has surely stopped it, in %v", again.due.Sub(p.now).Round(time.Millisecond)), nil)
+		p.pend(m, "its host was removed: it starts elsewhere when that one has surely stopped it"+fence.in(p.now), nil)
 		p.look(again.due)
 	case again.refused != "":
 		p.pend(m, again.refused, nil)
@@ -171,19 +174,32 @@ func (p *pass) scanStart(m *member) {
 	}
 }
 
-// fencedAt is when the host that m was lost with has surely stopped it; 0: it
-// need not be waited for.
-func (p *pass) fencedAt(m *member) fsm.Time {
+// fence is what stands before a Run whose host was lost.
+type fence struct {
+	shut  bool     // until the leader says that the wait is over
+	until fsm.Time // the host is gone from the cluster: by the clock
+	about fsm.Time // for people
+}
+
+func (f fence) in(now fsm.Time) string {
+	if left := max(f.about, f.until).Sub(now); left > 0 {
+		return fmt.Sprintf(", in %v", left.Round(time.Millisecond))
+	}
+	return ""
+}
+
+// fence of m: the host that it was lost with may still run it.
+func (p *pass) fence(m *member) fence {
 	if m.run == nil || m.run.Phase != fsm.Lost || m.jail.Spec.NoFence {
-		return 0
+		return fence{}
 	}
 	if h, ok := p.s.Hosts.Get(string(m.run.Host)); ok {
-		return h.FencedAt // 0 when it is back: it has said itself how its Runs are
+		return fence{shut: h.FencedAt != 0, about: h.FencedAt}
 	}
 	if d, ok := p.s.Denied.Get(string(m.run.Host)); ok {
-		return d.FencedAt
+		return fence{until: d.FencedAt}
 	}
-	return 0
+	return fence{}
 }
 
 func (p *pass) stop(m *member, why string) {

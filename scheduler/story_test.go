@@ -81,7 +81,7 @@ func step(t *testing.T, st *stage.Stage, d *datadriven.TestData) string {
 	case "report":
 		return do(reportOf(t, st, d))
 	case "mark":
-		return do(fsm.MarkHost{Host: fsm.HostID(word(d, 0)), State: fsm.HostState(word(d, 1)), Why: "test", Fence: fenceOf(t, st, d)})
+		return do(fsm.MarkHost{Host: fsm.HostID(word(d, 0)), State: fsm.HostState(word(d, 1)), Why: "test", Fence: fenceOf(t, st, d), Over: d.HasArg("over")})
 	case "restart":
 		return do(fsm.RestartJail{Jail: jail()})
 	case "want":

@@ -110,14 +110,15 @@ const lookEvery = 250 * time.Millisecond
 func (d *daemon) markHosts(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	w := watched{me: d.node.ID(), fence: d.o.FenceAfter, lost: map[fsm.HostID]time.Time{}, gone: map[fsm.HostID]time.Time{}}
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return nil
 		}
-		since, heard := d.node.Contacts()
-		w := watched{now: time.Now(), me: d.node.ID(), since: since, heard: heard, seen: d.seen(), fence: d.o.FenceAfter}
+		w.since, w.heard = d.node.Contacts()
+		w.now, w.seen = time.Now(), d.seen()
 		if cmds := w.judge(d.node.State()); len(cmds) > 0 {
 			for _, cmd := range cmds {
 				d.log.Warn("host", "host", string(cmd.Host), "state", string(cmd.State), "why", cmd.Why)

@@ -43,7 +43,8 @@ func TestTwoWitnessesMakeAHostLost(t *testing.T) {
 		if c.state != fsm.HostAlive {
 			st.Must(fsm.MarkHost{Host: "h1", State: c.state})
 		}
-		w := watched{now: now, me: "h9", since: now.Add(-time.Minute), heard: map[fsm.HostID]cluster.Contact{}, fence: 5 * time.Second}
+		w := watched{now: now, me: "h9", since: now.Add(-time.Minute), heard: map[fsm.HostID]cluster.Contact{}, fence: 5 * time.Second,
+			lost: map[fsm.HostID]time.Time{"h1": now.Add(-10 * time.Second)}, gone: map[fsm.HostID]time.Time{}}
 		last := w.since
 		if c.quiet != never {
 			last = now.Add(-c.quiet)
@@ -68,5 +69,51 @@ func TestTwoWitnessesMakeAHostLost(t *testing.T) {
 	st.Must(fsm.MarkHost{Host: "h1", State: fsm.HostLost})
 	if got := (watched{now: now, me: "h1"}).judge(st.S); len(got) != 1 || got[0].State != fsm.HostAlive {
 		t.Errorf("a leader that is called lost: %s", fmt.Sprint(got))
+	}
+}
+
+// The wait for a host that was cut off is the leader's own, whatever clocks say.
+func TestAFenceIsOverWhenTheLeaderHasWaited(t *testing.T) {
+	t.Parallel()
+	st := stage.New()
+	st.AddHost("h1", 1, 1<<30, nil)
+	begun := time.Unix(1_900_000_000, 0)
+	w := watched{me: "h9", since: begun.Add(-time.Minute), fence: 5 * time.Second, heard: map[fsm.HostID]cluster.Contact{"h1": {At: begun}},
+		seen: map[string]gossip.Seen{"h1": {Alive: false}}, lost: map[fsm.HostID]time.Time{}, gone: map[fsm.HostID]time.Time{}}
+	look := func(after time.Duration) []fsm.MarkHost {
+		w.now = begun.Add(after)
+		out := w.judge(st.S)
+		for _, m := range out {
+			st.Must(m)
+		}
+		return out
+	}
+	if got := look(3 * time.Second); len(got) != 1 || got[0].State != fsm.HostLost {
+		t.Fatalf("%+v", got)
+	}
+	look(4 * time.Second) // this leader has read that it is lost
+	w.heard["h1"], w.seen = cluster.Contact{At: begun.Add(5 * time.Second)}, nil
+	if got := look(5 * time.Second); len(got) != 1 || got[0].State != fsm.HostAlive {
+		t.Fatalf("it called again: %+v", got)
+	}
+	if h, _ := st.S.Hosts.Get("h1"); h.FencedAt == 0 {
+		t.Error("being back ends the fence: what it ran may still run")
+	}
+	w.heard["h1"] = cluster.Contact{At: begun.Add(6900 * time.Millisecond)}
+	if got := look(6900 * time.Millisecond); len(got) != 0 {
+		t.Errorf("too early: %+v", got)
+	}
+	if got := look(7100 * time.Millisecond); len(got) != 1 || !got[0].Over {
+		t.Errorf("want the end of the fence: %+v", got)
+	}
+	st.Must(fsm.MarkHost{Host: "h1", State: fsm.HostLost, Fence: 1})
+	later := watched{now: begun.Add(time.Hour), me: "h9", since: begun.Add(time.Hour - 6*time.Second), fence: 5 * time.Second,
+		lost: map[fsm.HostID]time.Time{}, gone: map[fsm.HostID]time.Time{}}
+	if got := later.judge(st.S); len(got) != 0 {
+		t.Errorf("a new leader that has not waited itself: %+v", got)
+	}
+	later.now = later.now.Add(2 * time.Second)
+	if got := later.judge(st.S); len(got) != 1 || !got[0].Over {
+		t.Errorf("it has waited: %+v", got)
 	}
 }
