@@ -145,7 +145,7 @@ func (a *Agent) RollbackVolume(ctx context.Context, id zfssync.VolumeID, name st
 	}
 	err := a.snapshots().Rollback(ctx, volumeObject(id), name, zfssync.RollbackOptions{DropLater: dropLater})
 	if err != nil {
-		return fmt.Errorf("roll volume %s back to %s: %w", id, name, err)
+		return err // says it all
 	}
 	a.c.Log.Info("volume rolled back", "volume", string(id), "snapshot", name)
 	return nil

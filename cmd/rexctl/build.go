@@ -280,6 +280,9 @@ func (b *buildProgress) failed(err error) error {
 	if b.step != "" {
 		fmt.Fprintf(&text, ": %s", b.step)
 	}
+	if strings.Contains(err.Error(), "\n    | ") {
+		b.last = nil // the daemon shows the end of the output itself
+	}
 	for _, line := range b.last {
 		fmt.Fprintf(&text, "\n  | %s", line)
 	}
