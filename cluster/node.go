@@ -54,6 +54,23 @@ func Open(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	store, err := openStore(raftDir)
+	if err != nil {
+		return nil, err
+	}
+	book, err := readBook(cfg.Dir)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	n := &Node{cfg: cfg, id: id, store: store, metrics: newMetrics(cfg.Reg), members: newMembers(id.Host, book)}
+	if err := n.start(raftDir); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return n, nil
+}
+
+// openStore opens raft.db, after a look at whether it is whole.
+func openStore(raftDir string) (*raftboltdb.BoltStore, error) {
 	dbPath := filepath.Join(raftDir, "raft.db")
 	if err := checkLog(dbPath); err != nil {
 		return nil, err
@@ -71,15 +88,7 @@ func Open(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", dbPath, err)
 	}
-	book, err := readBook(cfg.Dir)
-	if err != nil {
-		return nil, errors.Join(err, store.Close())
-	}
-	n := &Node{cfg: cfg, id: id, store: store, metrics: newMetrics(cfg.Reg), members: newMembers(id.Host, book)}
-	if err := n.start(raftDir); err != nil {
-		return nil, errors.Join(err, store.Close())
-	}
-	return n, nil
+	return store, nil
 }
 
 func (n *Node) start(raftDir string) (err error) {

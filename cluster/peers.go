@@ -90,6 +90,9 @@ func (n *Node) leader() fsm.HostID {
 
 // PeerAddr is the HOST:PORT of a member's cluster port.
 func (n *Node) PeerAddr(id fsm.HostID) (string, bool) {
+	if id == n.id.Host {
+		return n.cfg.Advertise, true
+	}
 	heard, known := n.members.addr(id)
 	if heard != "" {
 		return heard, true

@@ -184,7 +184,7 @@ func (d *daemon) awaitHost(ctx context.Context) {
 
 // duties are what this host does while it leads.
 func (d *daemon) duties() []cluster.Duty {
-	duties := []cluster.Duty{d.found, schedule(d.node, time.Now, d.log), sign(d.node, d.m.ca, d.o.JailCertLife, time.Now, d.log)}
+	duties := []cluster.Duty{d.found, d.outlive, schedule(d.node, time.Now, d.log), sign(d.node, d.m.ca, d.o.JailCertLife, time.Now, d.log)}
 	if d.peers != nil {
 		duties = append(duties, d.node.Members, d.keyGossip, d.markHosts)
 	}

@@ -104,6 +104,18 @@ func running(t *testing.T, d *daemon, n int, not ...string) map[string]api.JailR
 	return out
 }
 
+// imageOn waits until the one image is on n hosts: it must not die with one.
+func imageOn(t *testing.T, d *daemon, n int) {
+	t.Helper()
+	poll(t, patience, fmt.Sprintf("the image is on %d hosts", n), func() error {
+		builds, err := ask[[]api.BuildRow](d, "api", "GET", "/v1/builds")
+		if err != nil || len(builds) != 1 || len(builds[0].Hosts) != n {
+			return fmt.Errorf("%+v, %v", builds, err)
+		}
+		return nil
+	})
+}
+
 // sameHistory wants the same chain at the same index on all hosts.
 func sameHistory(t *testing.T, all []*daemon) {
 	t.Helper()
@@ -138,13 +150,7 @@ func TestAClusterLosesItsLeaderAndGoesOn(t *testing.T) {
 	if len(on) != 3 {
 		t.Errorf("the jails are on %v, want them on three hosts", on)
 	}
-	poll(t, patience, "the image is on all hosts", func() error {
-		builds, err := ask[[]api.BuildRow](all[0], "api", "GET", "/v1/builds")
-		if err != nil || len(builds) != 1 || len(builds[0].Hosts) != 3 {
-			return fmt.Errorf("%+v, %v", builds, err)
-		}
-		return nil
-	})
+	imageOn(t, all[0], 3)
 
 	// A jail's output is had from any server.
 	for name, r := range before {
@@ -221,6 +227,43 @@ func TestWithoutAQuorumNothingIsWrittenAndMuchGoesOn(t *testing.T) {
 	settled(t, all[0], 3, 3)
 	running(t, all[0], 3)
 	sameHistory(t, all)
+}
+
+// TestALoneSurvivorGoesOn is case 19 of the failures: two of three are lost for
+// good. The survivor recovers, and those that come back after all are refused.
+func TestALoneSurvivorGoesOn(t *testing.T) {
+	t.Parallel()
+	all := form(t, "ten", "eleven", "twelve")
+	settled(t, all[0], 3, 3)
+	all[0].must(t, "apply", wish(t, 3), "--yes", "--wait=healthy")
+	imageOn(t, all[2], 3)
+	for _, d := range all {
+		d.kill()
+	}
+	survivor := all[2]
+	if r := command(nil, append([]string{rexcarcer, "recover"}, survivor.flags...)...); r.code != 64 || !strings.Contains(r.stderr, "lost") {
+		t.Errorf("without -yes: %s", r)
+	}
+	if r := command(nil, append([]string{rexcarcer, "recover", "-yes"}, survivor.flags...)...); r.code != 0 || !strings.Contains(r.stdout, "generation 1") {
+		t.Fatal(r)
+	}
+	survivor.start(t)
+	settled(t, survivor, 1, 1)
+	running(t, survivor, 3, "ten", "eleven")
+	all[0].spawn(t)
+	all[1].spawn(t)
+	survivor.must(t, "jail", "restart", "web-1", "--yes")
+	running(t, survivor, 3, "ten", "eleven")
+	if hosts, err := survivor.hosts(); err != nil || len(hosts) != 1 {
+		t.Errorf("after the others came back: %v, %v", hosts, err)
+	}
+	// A new host joins the survivor.
+	next := prepare(t, "thirteen")
+	if r := next.join(survivor, strings.TrimSpace(survivor.must(t, "token", "create", "--role", "server", "-q"))); r.code != 0 {
+		t.Fatal(r)
+	}
+	next.start(t)
+	settled(t, survivor, 2, 1)
 }
 
 // TestOnlyAGoodTokenAdmits is case 28 of the failures, end to end.
