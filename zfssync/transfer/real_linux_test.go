@@ -17,6 +17,7 @@ import (
 
 	"github.com/rexcarcer/rexcarcer/internal/run"
 	"github.com/rexcarcer/rexcarcer/internal/testenv"
+	"github.com/rexcarcer/rexcarcer/internal/zfstest"
 	"github.com/rexcarcer/rexcarcer/zfssync"
 )
 
@@ -30,6 +31,34 @@ func openOverlay(t testing.TB, dir string) zfssync.Store {
 	}
 	t.Cleanup(func() { closeStore(t, s) })
 	return s
+}
+
+// openZFS opens a real store on a pool of its own.
+func openZFS(t testing.TB, dir string) zfssync.Store {
+	t.Helper()
+	c := zfssync.Config{Dir: dir, Dataset: zfstest.Pool(t, 256<<20) + "/rex", Instance: "transfer", Runner: run.Real{}}
+	s, err := zfssync.OpenZFS(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeStore(t, s) })
+	return s
+}
+
+// onEach runs a test with two stores of each driver.
+func onEach(t *testing.T, test func(t *testing.T, there, here zfssync.Store)) {
+	t.Helper()
+	t.Run("overlay", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		test(t, openOverlay(t, dir+"/there"), openOverlay(t, dir+"/here"))
+	})
+	t.Run("zfs", func(t *testing.T) {
+		t.Parallel()
+		zfstest.Require(t)
+		dir := t.TempDir()
+		test(t, openZFS(t, dir+"/there"), openZFS(t, dir+"/here"))
+	})
 }
 
 func closeStore(t testing.TB, s zfssync.Store) {
@@ -166,8 +195,10 @@ func wantWhole(t testing.TB, there, here zfssync.Store, img string) {
 
 func TestRealStoresHoldTheSameImage(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	there, here := openOverlay(t, dir+"/there"), openOverlay(t, dir+"/here")
+	onEach(t, sameImage)
+}
+
+func sameImage(t *testing.T, there, here zfssync.Store) {
 	img := realImage(t, there, 3<<20)
 	src := newFabric(t).host(t, "host-b", there)
 	c := newClient(t, Config{Store: here})
@@ -186,8 +217,10 @@ func TestRealStoresHoldTheSameImage(t *testing.T) {
 
 func TestRealVolumesAndJailsTravelWithTheirImage(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	there, here := openOverlay(t, dir+"/there"), openOverlay(t, dir+"/here")
+	onEach(t, volumesAndJails)
+}
+
+func volumesAndJails(t *testing.T, there, here zfssync.Store) {
 	img := realImage(t, there, 1<<20)
 	src := newFabric(t).host(t, "host-b", there)
 	c := newClient(t, Config{Store: here, Delta: true})
@@ -242,8 +275,10 @@ func TestRealVolumesAndJailsTravelWithTheirImage(t *testing.T) {
 // Another tar of the same snapshot would be another stream, and a cut would cost all of it.
 func TestARealStreamGoesOnAfterACut(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	there, here := openOverlay(t, dir+"/there"), openOverlay(t, dir+"/here")
+	onEach(t, goesOn)
+}
+
+func goesOn(t *testing.T, there, here zfssync.Store) {
 	img := realImage(t, there, 4*FrameSize)
 	src, i := illHost(t, "host-b", there, func(n int) fault {
 		if n == 0 {
