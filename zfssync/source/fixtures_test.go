@@ -190,4 +190,3 @@ func wantRefused(t *testing.T, err error, dir string, want bundle.Reason) {
 		t.Errorf("what was refused is ready to be unpacked: %v", ready)
 	}
 }
-

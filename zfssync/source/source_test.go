@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/rexcarcer/rexcarcer/zfssync"
 	"github.com/rexcarcer/rexcarcer/zfssync/bundle"
 	"github.com/rexcarcer/rexcarcer/zfssync/source"
