@@ -98,7 +98,7 @@ func collect(t *testing.T, h *host) {
 
 func renderer(t *testing.T, h *host) {
 	path := filepath.Join(h.dir, "internal-renderer.rex")
-	text := "BASE "+base+"\nSERVICE renderer PORT 1234\nCMD sh -c \""+strings.ReplaceAll(forever, `"`, `\"`)+"\"\n"
+	text := "BASE " + base + "\nSERVICE renderer PORT 1234\nCMD sh -c \"" + strings.ReplaceAll(forever, `"`, `\"`) + "\"\n"
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -191,18 +191,23 @@ func sshIntoJail(t *testing.T, h *host) {
 	ann, annPub := key("ann")
 	bob, bobPub := key("bob")
 	rex := h.write(t, "sshd.rex", "BASE host:/\nRUN usermod -p '*' root\nSTART_SSH\nCMD sh -c \""+strings.ReplaceAll(forever, `"`, `\"`)+"\"\n")
+	bare := h.write(t, "bare.rex", "BASE host:/\nRUN usermod -p '*' root\nSTART_SSH\n") // sshd is its command
 	text := func(keys ...string) string {
 		return fmt.Sprintf("cluster \"sshd\" { ssh_keys = [%s] }\nnetwork \"sshd\" { subnet = \"10.176.2.0/24\" }\nimage \"sshd\" { rexfile = %q }\n",
 			strings.Join(keys, ", "), filepath.Base(rex)) + "jail \"sshd\" {\n  image = \"sshd\"\n  network = \"sshd\"\n  address = \"10.176.2.9\"\n  stop_timeout = \"1s\"\n" +
 			"  service \"ssh\" {\n    port = 22\n    check { type = \"tcp\" }\n  }\n}\n"
 	}
-	h.apply(t, text(fmt.Sprintf("%q", annPub)))
-	login := func(file string) result {
+	h.apply(t, text(fmt.Sprintf("%q", annPub))+fmt.Sprintf("image \"bare\" { rexfile = %q }\n", filepath.Base(bare))+
+		"jail \"bare\" {\n  image = \"bare\"\n  network = \"sshd\"\n  address = \"10.176.2.8\"\n  stop_timeout = \"1s\"\n  service \"ssh2\" {\n    port = 22\n    check { type = \"tcp\" }\n  }\n}\n")
+	login := func(file string, at ...string) result {
 		return command(t.Context(), "", nil, "ssh", "-i", file, "-F", "/dev/null", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
-			"-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=20", "root@10.176.2.9", "hostname; id -u")
+			"-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=20", "root@"+append(at, "10.176.2.9")[0], "hostname; id -u")
 	}
 	if r := login(ann); r.code != 0 || r.stdout != "sshd\n0\n" {
 		t.Fatalf("ann: %s\n%s", r, h.must(t, "logs", "sshd"))
+	}
+	if r := login(ann, "10.176.2.8"); r.code != 0 || r.stdout != "bare\n0\n" {
+		t.Errorf("a jail whose command is sshd: %s\n%s", r, h.must(t, "logs", "bare"))
 	}
 	if r := login(bob); r.code == 0 {
 		t.Errorf("bob, whom nobody knows: %s", r)
