@@ -55,7 +55,7 @@ type Options struct {
 	Instance  string                // `^[a-z0-9]{1,16}$`, short id of the daemon's data directory; in every mark
 	RunDir    string                // owned by this instance, such as /run/rexcarcer/INSTANCE
 	HostNS    string                // path of the network namespace that plays the host; "" is that of this process
-	LinkRange netip.Prefix          // uplink addresses, a /31 per network; zero is DefaultLinkRange
+	LinkRange netip.Prefix          // uplink addresses, a /31 per network; zero is DefaultLinkRange, on FreeBSD 198.19.192.0/18
 	Runner    run.Runner            `json:"-"` // starts nft; nil is run.Real
 	Metrics   prometheus.Registerer `json:"-"` // nil: none
 	Log       *slog.Logger          `json:"-"` // nil: silent

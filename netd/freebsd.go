@@ -27,7 +27,7 @@ import (
 // On the host, for the network 1a2b3c4d with the jail 99aabbcc:
 //
 //	host                                  rexr-INSTANCE-1a2b3c4d (router)     rexn-INSTANCE-99aabbcc (jail)
-//	ru1a2b3c4d0 169.254.192.0/31  ------- rv1a2b3c4d0 169.254.192.1/31
+//	ru1a2b3c4d0 198.19.192.0/31  -------- rv1a2b3c4d0 198.19.192.1/31
 //	rb1a2b3c4d0 bridge, 10.66.0.2
 //	 |- rr1a2b3c4d0 --------------------- rl1a2b3c4d0 10.66.0.1/24
 //	 `- rh99aabbcc0 ---------------------------------------------------------- rj99aabbcc0 10.66.0.7/24
@@ -74,6 +74,11 @@ const (
 	toolTimeout = 30 * time.Second
 )
 
+// freebsdLinkRange is what DefaultLinkRange is on Linux: FreeBSD forwards no packet to 169.254.0.0/16 (RFC 3927, section 2.7),
+// and answers of the outside to a router are such. This one is of the range for tests of networks (RFC 2544), which is
+// routed nowhere.
+var freebsdLinkRange = netip.MustParsePrefix("198.19.192.0/18")
+
 // NewFreeBSD returns the driver of FreeBSD hosts. It compiles everywhere, so that it can be tested against a Runner that
 // plays one. It makes nothing yet; Close it.
 func NewFreeBSD(o Options) (Driver, error) { return newFreeBSD(o) }
@@ -88,7 +93,7 @@ func newFreeBSD(o Options) (*freebsd, error) {
 		return nil, fmt.Errorf("network namespace %q: FreeBSD has none", o.HostNS)
 	}
 	if o.LinkRange == (netip.Prefix{}) {
-		o.LinkRange = DefaultLinkRange
+		o.LinkRange = freebsdLinkRange
 	}
 	if !o.LinkRange.Addr().Is4() || o.LinkRange.Bits() > 30 {
 		return nil, fmt.Errorf("uplink range %v is not an IPv4 prefix of at most /30", o.LinkRange)

@@ -43,20 +43,21 @@ func (d *freebsd) attach(ctx context.Context, c NSConfig, holder string) (fresh 
 	if fresh, err = d.ensureHolder(ctx, holder); err != nil {
 		return fresh, err
 	}
-	wanted := map[string]bool{}
+	// What is not as wanted goes first: two ports may have changed their networks with each other.
+	wanted := map[string]string{}
 	for _, p := range c.Ports {
-		wanted[jailPort(c.ID, p.NIC)] = true
+		wanted[jailPort(c.ID, p.NIC)] = d.portMark(c.ID, p).String()
 	}
-	for _, name := range d.portsOf(l, c.ID) {
-		if wanted[name] {
-			continue
-		}
-		if _, ok, err := d.own(ctx, l, name); err != nil {
+	for _, name := range portsOf(l, c.ID) {
+		x, ok, err := d.own(ctx, l, name)
+		if err != nil {
 			return fresh, err
-		} else if ok {
+		}
+		if ok && x.Descr != wanted[name] {
 			if err := d.destroy(ctx, "", name); err != nil {
 				return fresh, err
 			}
+			delete(l, name)
 		}
 	}
 	for i, p := range c.Ports {
@@ -73,12 +74,11 @@ func (d *freebsd) attachPort(ctx context.Context, l hostLinks, id string, p Port
 	n := d.nets[p.Network]
 	mac := p.mac(id)
 	w := pairWish{
-		mark: mark{Instance: d.o.Instance, Network: n.ID, Jail: id, MAC: mac, Addr: p.Addr, Addr6: p.Addr6},
-		mtu:  n.mtu(), bridge: bridgeName(n.ID), holder: holder,
+		mark: d.portMark(id, p), mtu: n.mtu(), bridge: bridgeName(n.ID), holder: holder,
 		host:   end{name: jailPort(id, p.NIC)},
 		inside: end{name: insideName(id, p.NIC), mac: mac, addrs: prefixes(p.Addr, n.Subnet, p.Addr6, n.Subnet6)},
 	}
-	if _, err := d.pair(ctx, l, w); err != nil {
+	if err := d.pair(ctx, l, w); err != nil {
 		return err
 	}
 	if !first {
@@ -93,8 +93,12 @@ func (d *freebsd) attachPort(ctx context.Context, l hostLinks, id string, p Port
 	return nil
 }
 
+func (d *freebsd) portMark(id string, p Port) mark {
+	return mark{Instance: d.o.Instance, Network: d.nets[p.Network].ID, Jail: id, MAC: p.mac(id), Addr: p.Addr, Addr6: p.Addr6}
+}
+
 // portsOf lists the host ends of a jail by their names, sorted.
-func (d *freebsd) portsOf(l hostLinks, id string) []string {
+func portsOf(l hostLinks, id string) []string {
 	var out []string
 	for name := range l {
 		if rest, ok := strings.CutPrefix(name, prefixJail+id); ok && len(rest) == 1 && rest[0] >= '0' && rest[0] <= '9' {
@@ -134,12 +138,20 @@ func (d *freebsd) detach(ctx context.Context, id string) error {
 		return err
 	}
 	var errs []error
-	for _, name := range d.portsOf(l, id) {
-		_, ok, err := d.own(ctx, l, name)
-		if err == nil && ok {
-			err = d.destroy(ctx, "", name)
-		}
-		errs = append(errs, err)
+	for _, name := range portsOf(l, id) {
+		errs = append(errs, d.destroyOwn(ctx, l, name))
 	}
 	return errors.Join(errs...)
+}
+
+// destroyOwn removes an interface with a name of ours if it is ours.
+func (d *freebsd) destroyOwn(ctx context.Context, l hostLinks, name string) error {
+	_, ok, err := d.own(ctx, l, name)
+	if foreign := (*foreignError)(nil); errors.As(err, &foreign) {
+		return nil
+	}
+	if err != nil || !ok {
+		return err
+	}
+	return d.destroy(ctx, "", name)
 }

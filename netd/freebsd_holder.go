@@ -26,7 +26,7 @@ func (d *freebsd) ensureHolder(ctx context.Context, name string) (fresh bool, er
 		}
 		fresh = true
 	}
-	lo := end{name: "lo0", addrs: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8"), netip.MustParsePrefix("::1/128")}}
+	lo := end{name: "lo0", addrs: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8")}} // ::1 comes with up
 	have := iface{}
 	if !fresh { // a predecessor may have been killed right after it was made
 		if have, _, err = d.look(ctx, name, "lo0"); err != nil {
@@ -85,11 +85,11 @@ func (d *freebsd) removeHolder(ctx context.Context, name string) error {
 
 // gateway makes gw the default route in a holder.
 func (d *freebsd) gateway(ctx context.Context, holder string, gw netip.Addr) error {
-	return d.addRoute(ctx, holder, netip.PrefixFrom(gw, 0).Masked(), gw.String())
+	return d.addRoute(ctx, holder, netip.PrefixFrom(gw, 0).Masked(), gw)
 }
 
-// addRoute makes to lead to gw in a holder: an address, or "-interface", NAME.
-func (d *freebsd) addRoute(ctx context.Context, holder string, to netip.Prefix, gw ...string) error {
+// addRoute makes to lead to gw in a holder.
+func (d *freebsd) addRoute(ctx context.Context, holder string, to netip.Prefix, gw netip.Addr) error {
 	dst := []string{"-net", to.String()}
 	if to.Bits() == 0 {
 		dst = []string{"default"}
@@ -97,9 +97,9 @@ func (d *freebsd) addRoute(ctx context.Context, holder string, to netip.Prefix, 
 	if to.Addr().Is6() {
 		dst = append([]string{"-inet6"}, dst...)
 	}
-	_, err := d.within(ctx, holder, slices.Concat([]string{routePath, "add"}, dst, gw)...)
-	if said(err, "File exists") { // of somewhere else, perhaps
-		_, err = d.within(ctx, holder, slices.Concat([]string{routePath, "change"}, dst, gw)...)
+	out, err := d.within(ctx, holder, slices.Concat([]string{routePath, "add"}, dst, []string{gw.String()})...)
+	if said(err, "File exists") || strings.Contains(out, "already in table") { // to somewhere else, perhaps
+		_, err = d.within(ctx, holder, slices.Concat([]string{routePath, "change"}, dst, []string{gw.String()})...)
 	}
 	if err != nil {
 		return fmt.Errorf("route to %v in %s: %w", to, holder, err)

@@ -18,6 +18,7 @@ type hostPF struct {
 	Enabled  bool     // pf is switched on
 	Missing  []string // lines of AnchorLines that its rules lack
 	Forwards bool     // net.inet.ip.forwarding
+	Bridged  bool     // pf sees the frames of bridges
 	Outside  string   // interface of the default route; "" when there is none
 }
 
@@ -36,6 +37,11 @@ func (d *freebsd) readHost(ctx context.Context, routes []route) (hostPF, error) 
 		return h, fmt.Errorf("read net.inet.ip.forwarding: %w", err)
 	}
 	h.Forwards = forwards == "1"
+	for _, name := range []string{"net.link.bridge.pfil_bridge", "net.link.bridge.pfil_member"} {
+		// Unknown before the first bridge is made, where it is a module: 1 is what older ones begin with.
+		v, err := d.sysctl(ctx, name)
+		h.Bridged = h.Bridged || err != nil || v != "0"
+	}
 	info, err := d.run(ctx, pfctlPath, "-s", "info")
 	if noPF(err) {
 		return h, nil
@@ -91,6 +97,10 @@ func (h hostPF) limits() []string {
 	}
 	if !h.Forwards {
 		out = append(out, `this host forwards no packets: no NAT, and no published ports for other machines; run "sysrc gateway_enable=YES" and "service routing restart"`)
+	}
+	if h.Bridged && h.Enabled && len(h.Missing) == 0 {
+		out = append(out, "pf sees what bridges carry: networks are kept apart by their routers alone; "+
+			`put net.link.bridge.pfil_bridge=0 and net.link.bridge.pfil_member=0 into /etc/sysctl.conf and run "service sysctl restart"`)
 	}
 	if h.Outside == "" {
 		out = append(out, "this host has no default route: jails reach nothing outside")

@@ -95,9 +95,10 @@ func (u uplink) router(v6 bool) netip.Addr {
 }
 
 // hostAnchor writes the rules of one network for its anchor in the host's pf: NAT and published ports towards outside (the
-// interface of the host's default route, "" when there is none), and no path from one network to another. pf sees the
-// frames that a bridge carries only where net.link.bridge.pfil_* say so: those within the network pass in any case.
-func hostAnchor(n plannedNetwork, outside string) pfText {
+// interface of the host's default route, "" when there is none), and no path from one network to another. Where bridged is
+// true pf also sees the frames that a bridge carries (net.link.bridge.pfil_*), those between a jail and its router, and
+// cannot tell them from packets that the host routes: they pass, and what keeps networks apart is the routers' rules alone.
+func hostAnchor(n plannedNetwork, outside string, bridged bool) pfText {
 	var r pfRules
 	bridge, up := bridgeName(n.ID), uplinkName(n.ID)
 	if n.NAT && outside != "" {
@@ -118,6 +119,10 @@ func hostAnchor(n plannedNetwork, outside string) pfText {
 	}
 	r.each(n, "block return in quick on %[2]s %[1]s from any to %[3]s", func(v6 bool) []any { return []any{bridge, n.hostAddr(v6)} })
 	r.each(n, "pass quick on %[2]s %[1]s from %[3]s to %[3]s no state", func(v6 bool) []any { return []any{freebsdGroup, n.subnet(v6)} })
+	if bridged {
+		r.each(n, "pass quick on %[2]s %[1]s from %[3]s to any no state", func(v6 bool) []any { return []any{freebsdGroup, n.subnet(v6)} })
+		r.each(n, "pass quick on %[2]s %[1]s from any to %[3]s no state", func(v6 bool) []any { return []any{freebsdGroup, n.subnet(v6)} })
+	}
 	r.add("block return quick on %s all", bridge)
 	for _, p := range n.Publish {
 		r.add("pass out quick on %s inet proto %s from any to %s port %d keep state", up, p.Proto, n.Uplink.Router, p.HostPort)

@@ -24,7 +24,7 @@ func (d *freebsd) ensureRouter(ctx context.Context, l hostLinks, n plannedNetwor
 		host:   end{name: routerPort(n.ID)},
 		inside: end{name: lanName(n.ID), mac: MACOf(n.ID, macGateway), addrs: prefixes(n.Gateway(), n.Subnet, n.Gateway6(), n.Subnet6)},
 	}
-	if _, err := d.pair(ctx, l, lan); err != nil {
+	if err := d.pair(ctx, l, lan); err != nil {
 		return err
 	}
 	up := pairWish{
@@ -32,7 +32,7 @@ func (d *freebsd) ensureRouter(ctx context.Context, l hostLinks, n plannedNetwor
 		host:   end{name: uplinkName(n.ID), mac: MACOf(n.ID, macUplinkHost), addrs: d.uplinkAddrs(n, false)},
 		inside: end{name: outName(n.ID), mac: MACOf(n.ID, macUplink), addrs: d.uplinkAddrs(n, true)},
 	}
-	if _, err := d.pair(ctx, l, up); err != nil {
+	if err := d.pair(ctx, l, up); err != nil {
 		return err
 	}
 	if err := d.gateway(ctx, holder, n.Uplink.Host); err != nil {
@@ -93,9 +93,9 @@ func (d *freebsd) others(n plannedNetwork, plan []plannedNetwork) []netip.Prefix
 	return out
 }
 
-// peerRange numbers the links between routers: 169.254.64.0 to 169.254.127.255, a /31 each. Only the two routers see it.
+// peerRange numbers the links between routers, a /31 each. Only the two routers see it.
 var (
-	peerRange = netip.MustParsePrefix("169.254.64.0/18")
+	peerRange = netip.MustParsePrefix("198.19.128.0/18")
 	peer6Base = netip.MustParseAddr("fd52:6578:4361:7264::")
 )
 
@@ -210,8 +210,8 @@ func (d *freebsd) ensurePeer(ctx context.Context, p peerLink) error {
 	}
 	for i := range loAddrs {
 		six := loAddrs[i].Addr().Is6()
-		err := errors.Join(d.addRoute(ctx, loHolder, p.Hi.subnet(six), hiAddrs[i].Addr().String()),
-			d.addRoute(ctx, hiHolder, p.Lo.subnet(six), loAddrs[i].Addr().String()))
+		err := errors.Join(d.addRoute(ctx, loHolder, p.Hi.subnet(six), hiAddrs[i].Addr()),
+			d.addRoute(ctx, hiHolder, p.Lo.subnet(six), loAddrs[i].Addr()))
 		if err != nil {
 			return err
 		}
@@ -235,11 +235,12 @@ func (d *freebsd) makePeer(ctx context.Context, p peerLink, lo, hi end) (a, b if
 	other := strings.TrimSuffix(made, "a") + "b"
 	for _, s := range [][]string{
 		{made, "ether", lo.mac.String()}, {other, "ether", hi.mac.String()},
-		{other, "descr", m.String(), "name", hi.name}, {hi.name, "vnet", hiHolder},
-		{made, "name", lo.name}, {lo.name, "vnet", loHolder},
+		{made, "name", lo.name}, {other, "descr", m.String(), "name", hi.name},
+		{hi.name, "vnet", hiHolder}, {lo.name, "vnet", loHolder},
 	} {
 		if _, err := d.run(ctx, append([]string{ifconfigPath}, s...)...); err != nil {
-			return a, b, errors.Join(fmt.Errorf("connect %s with %s: %w", loHolder, hiHolder, err), d.destroy(context.WithoutCancel(ctx), "", made))
+			ctx := context.WithoutCancel(ctx)
+			return a, b, errors.Join(fmt.Errorf("connect %s with %s: %w", loHolder, hiHolder, err), d.destroy(ctx, "", made), d.destroy(ctx, "", lo.name))
 		}
 	}
 	return iface{}, iface{}, nil

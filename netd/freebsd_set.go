@@ -23,14 +23,14 @@ func (d *freebsd) Set(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	nets, errs := c.normalize()
-	marks, links, err := d.marked(ctx, notOfJails)
+	found, err := d.marked(ctx, notOfJails)
 	if err != nil {
 		return fmt.Errorf("set networks: %w", err)
 	}
-	if err := d.removeUnwanted(ctx, marks, nets); err != nil {
+	if found, err = d.removeUnwanted(ctx, found, nets); err != nil {
 		errs = append(errs, err)
 	}
-	plan, host, more, err := d.plan(ctx, marks, links, nets)
+	plan, host, more, err := d.plan(ctx, found, nets)
 	errs = append(errs, more...)
 	if err != nil {
 		return errors.Join(append(errs, fmt.Errorf("set networks: %w", err))...)
@@ -61,29 +61,29 @@ func (d *freebsd) Set(ctx context.Context, c Config) (err error) {
 func notOfJails(name string) bool { return len(name) < 2 || name[:2] != prefixJail }
 
 // plan chooses uplinks and published ports, and leaves out networks that cannot be.
-func (d *freebsd) plan(ctx context.Context, marks map[string]mark, links map[string]iface, nets []Network) ([]plannedNetwork, hostPF, []error, error) {
+func (d *freebsd) plan(ctx context.Context, found []link, nets []Network) ([]plannedNetwork, hostPF, []error, error) {
 	v6 := slices.ContainsFunc(nets, func(n Network) bool { return n.Subnet6.IsValid() })
 	routes, err := d.routes(ctx, v6)
 	if err != nil {
 		return nil, hostPF{}, nil, err
 	}
-	inUse := usedBy(routes, func(dev string) bool { _, ours := marks[dev]; return ours })
+	inUse := usedBy(routes, found)
 	var errs []error
 	var free []Network
 	for _, n := range nets {
 		if o := overlap(n, inUse); o != nil {
 			errs = append(errs, o)
-			if _, running := marks[bridgeName(n.ID)]; !running {
+			if !slices.ContainsFunc(found, func(l link) bool { return l.Name == bridgeName(n.ID) }) {
 				continue
 			} // one that runs already keeps its rules and its jails: the newcomer is the mistake
 		}
 		free = append(free, n)
 	}
 	have := map[string]netip.Addr{}
-	for name, m := range marks {
-		for _, p := range links[name].Addrs {
-			if m.Jail == markUplink && p.Addr().Is4() {
-				have[m.Network] = p.Addr()
+	for _, l := range found {
+		for _, p := range l.Addrs {
+			if l.mark.Jail == markUplink && p.Addr().Is4() {
+				have[l.mark.Network] = p.Addr()
 			}
 		}
 	}
@@ -106,10 +106,11 @@ func (d *freebsd) plan(ctx context.Context, marks map[string]mark, links map[str
 }
 
 // usedBy lists what the routes of foreign interfaces cover. Those to lo0 are the host's own addresses, again.
-func usedBy(routes []route, ours func(dev string) bool) []used {
+func usedBy(routes []route, ours []link) []used {
 	var out []used
 	for _, r := range routes {
-		if r.Dev != "lo0" && !ours(r.Dev) && !r.Dst.Addr().IsMulticast() && !(r.Dst.Addr().Is6() && r.Dst.Addr().IsLinkLocalUnicast()) {
+		own := r.Dev == "lo0" || slices.ContainsFunc(ours, func(l link) bool { return l.Name == r.Dev })
+		if !own && !r.Dst.Addr().IsMulticast() && !(r.Dst.Addr().Is6() && r.Dst.Addr().IsLinkLocalUnicast()) {
 			out = append(out, used{Prefix: r.Dst, Dev: r.Dev})
 		}
 	}
@@ -124,7 +125,7 @@ func (d *freebsd) ensureNetwork(ctx context.Context, l hostLinks, n plannedNetwo
 			return err
 		}
 		delete(d.emptied, n.ID)
-		if err := d.load(ctx, pfTarget{anchor: a}, hostAnchor(n, host.Outside)); err != nil {
+		if err := d.load(ctx, pfTarget{anchor: a}, hostAnchor(n, host.Outside, host.Bridged)); err != nil {
 			return err
 		}
 	}
@@ -185,7 +186,7 @@ func (d *freebsd) Check(ctx context.Context, c Config) error {
 		return err
 	}
 	nets, errs := c.normalize()
-	marks, _, err := d.marked(ctx, notOfJails)
+	found, err := d.marked(ctx, notOfJails)
 	if err != nil {
 		return fmt.Errorf("check networks: %w", err)
 	}
@@ -193,7 +194,7 @@ func (d *freebsd) Check(ctx context.Context, c Config) error {
 	if err != nil {
 		return fmt.Errorf("check networks: %w", err)
 	}
-	inUse := usedBy(routes, func(dev string) bool { _, ours := marks[dev]; return ours })
+	inUse := usedBy(routes, found)
 	for _, n := range nets {
 		if o := overlap(n, inUse); o != nil {
 			errs = append(errs, o)

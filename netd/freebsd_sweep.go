@@ -5,34 +5,35 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
-// removeUnwanted removes networks of ours that are not in wanted, and takes their marks out of marks. A network is found by
+// removeUnwanted removes networks of ours that are not in wanted, and returns the links that stay. A network is found by
 // its links, its router or its anchor: whatever a killed predecessor has left of it.
-func (d *freebsd) removeUnwanted(ctx context.Context, marks map[string]mark, wanted []Network) error {
+func (d *freebsd) removeUnwanted(ctx context.Context, found []link, wanted []Network) (stay []link, err error) {
 	keep := func(id string) bool {
 		return slices.ContainsFunc(wanted, func(n Network) bool { return n.ID == id })
 	}
 	routers, err := d.holders(ctx, d.routerHolder(""))
 	if err != nil {
-		return fmt.Errorf("remove networks: %w", err)
+		return found, fmt.Errorf("remove networks: %w", err)
 	}
 	filled, err := d.anchors(ctx)
 	if err != nil {
-		return fmt.Errorf("remove networks: %w", err)
+		return found, fmt.Errorf("remove networks: %w", err)
 	}
 	// An anchor that this process has emptied goes on being listed.
 	filled = slices.DeleteFunc(filled, func(id string) bool { return d.emptied[id] })
 	doomed := slices.DeleteFunc(slices.Concat(routers, filled), keep)
 	var errs []error
-	for name, m := range marks {
+	for _, l := range found {
 		// An Attach may be at work on what belongs to a jail.
-		if idPattern.MatchString(m.Jail) || keep(m.Network) && !halfMade(name) {
+		if idPattern.MatchString(l.mark.Jail) || keep(l.mark.Network) && !unfinished(l.Name) {
+			stay = append(stay, l)
 			continue
 		}
-		delete(marks, name)
-		errs = append(errs, d.destroy(ctx, "", name))
+		errs = append(errs, d.destroy(ctx, "", l.Name))
 	}
 	slices.Sort(doomed)
 	for _, id := range slices.Compact(doomed) {
@@ -48,13 +49,16 @@ func (d *freebsd) removeUnwanted(ctx context.Context, marks map[string]mark, wan
 		d.o.Log.Info("network removed", "id", id)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("remove networks: %w", err)
+		return stay, fmt.Errorf("remove networks: %w", err)
 	}
-	return nil
+	return stay, nil
 }
 
-// halfMade: the kernel named it, and whoever made it was killed before renaming it.
-func halfMade(name string) bool { return clonePattern.MatchString(name) }
+// unfinished: the kernel named it, or it stood aside, and whoever did so was killed before naming it; or it is on its way
+// into a router.
+func unfinished(name string) bool {
+	return clonePattern.MatchString(name) || strings.HasPrefix(name, prefixGone) || strings.HasPrefix(name, prefixPeer)
+}
 
 // Sweep detaches all jails but those in keep.
 func (d *freebsd) Sweep(ctx context.Context, keep []string) (err error) {
@@ -85,18 +89,18 @@ func (d *freebsd) Sweep(ctx context.Context, keep []string) (err error) {
 func (d *freebsd) leftovers(ctx context.Context, keep []string) ([]string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	marks, _, err := d.marked(ctx, func(name string) bool { return !notOfJails(name) || halfMade(name) })
+	found, err := d.marked(ctx, func(name string) bool { return !notOfJails(name) || unfinished(name) })
 	if err != nil {
 		return nil, err
 	}
 	var ids []string
 	var errs []error
-	for name, m := range marks {
+	for _, l := range found {
 		switch {
-		case halfMade(name):
-			errs = append(errs, d.destroy(ctx, "", name))
-		case idPattern.MatchString(m.Jail) && !slices.Contains(keep, m.Jail):
-			ids = append(ids, m.Jail)
+		case unfinished(l.Name):
+			errs = append(errs, d.destroy(ctx, "", l.Name))
+		case idPattern.MatchString(l.mark.Jail) && !slices.Contains(keep, l.mark.Jail):
+			ids = append(ids, l.mark.Jail)
 		}
 	}
 	return ids, errors.Join(errs...)
@@ -111,11 +115,12 @@ func (d *freebsd) Teardown(ctx context.Context) error {
 	defer d.setMu.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	marks, _, err := d.marked(ctx, func(string) bool { return true })
+	found, err := d.marked(ctx, notOfJails)
 	if err != nil {
 		return fmt.Errorf("tear down: %w", err)
 	}
-	errs := []error{d.removeUnwanted(ctx, marks, nil), d.relays.close()}
+	_, err = d.removeUnwanted(ctx, found, nil)
+	errs := []error{err, d.relays.close()}
 	clear(d.applied)
 	clear(d.nets)
 	d.told = ""

@@ -15,7 +15,10 @@ import (
 // relays hold the published ports of a host whose rules do not reach its own connections: rdr of pf(4) acts on packets that
 // come in, and on none where pf is off. Each TCP port is passed on to the members in turn, each UDP port is only taken, so
 // that no other program gets it. The zero value is ready; one goroutine at a time.
-type relays struct{ open map[string]*relay }
+type relays struct {
+	open map[string]*relay
+	bind func(Publish) (io.Closer, error) // nil: bindPort; tests put their own here
+}
 
 const (
 	relayDial  = 5 * time.Second
@@ -40,7 +43,7 @@ func (r *relays) try(p Publish) error {
 	if r.open[portKeyOf(p)] != nil {
 		return nil
 	}
-	c, err := bindPort(p)
+	c, err := r.take(p)
 	if err != nil {
 		return err
 	}
@@ -51,7 +54,7 @@ func (r *relays) try(p Publish) error {
 func (r *relays) ensure(p Publish, refuse func(client, local netip.Addr) bool) error {
 	x := r.open[portKeyOf(p)]
 	if x == nil {
-		c, err := bindPort(p)
+		c, err := r.take(p)
 		if err != nil {
 			return err
 		}
@@ -86,6 +89,13 @@ func (r *relays) keep(wanted map[string]bool) error {
 func (r *relays) close() error { return r.keep(nil) }
 
 func portKeyOf(p Publish) string { return fmt.Sprintf("%d/%s", p.HostPort, p.proto()) }
+
+func (r *relays) take(p Publish) (io.Closer, error) {
+	if r.bind != nil {
+		return r.bind(p)
+	}
+	return bindPort(p)
+}
 
 func bindPort(p Publish) (io.Closer, error) {
 	if p.proto() == "tcp" {

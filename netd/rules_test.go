@@ -82,6 +82,10 @@ func parseNetwork(t *testing.T, f []string) Network {
 		switch key {
 		case "nat":
 			n.NAT = true
+		case "mtu":
+			if _, err := fmt.Sscan(val, &n.MTU); err != nil {
+				t.Fatal(err)
+			}
 		case "subnet6":
 			n.Subnet6 = netip.MustParsePrefix(val)
 		case "allow":

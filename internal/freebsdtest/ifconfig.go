@@ -81,7 +81,7 @@ func (n *Net) change(x *NIC, args []string) Reply {
 		r := Reply{}
 		switch word {
 		case "up":
-			x.Up = true
+			n.up(x)
 			continue
 		case "destroy":
 			n.remove(x)
@@ -123,6 +123,15 @@ func (n *Net) change(x *NIC, args []string) Reply {
 		i++
 	}
 	return Reply{Out: out}
+}
+
+// up also gives a loopback its IPv6 address.
+func (n *Net) up(x *NIC) {
+	x.Up = true
+	one := netip.MustParsePrefix("::1/128")
+	if x.Kind == "lo" && !slices.Contains(x.Addrs, one) {
+		x.Addrs = append(x.Addrs, one)
+	}
 }
 
 func (n *Net) rename(x *NIC, to string) Reply {
@@ -213,7 +222,7 @@ func (n *Net) addMember(b *NIC, name string) Reply {
 	return Reply{}
 }
 
-// address is inet ADDR/LEN alias, inet ADDR -alias and inet6 -ifdisabled no_dad.
+// address is inet ADDR/LEN alias or up, inet ADDR -alias and inet6 -ifdisabled no_dad.
 func (n *Net) address(x *NIC, family string, args []string) Reply {
 	if family == "inet6" && slices.Equal(args, []string{"-ifdisabled", "no_dad"}) {
 		x.V6 = true
@@ -229,6 +238,14 @@ func (n *Net) address(x *NIC, family string, args []string) Reply {
 		}
 		x.Addrs = slices.Delete(x.Addrs, i, i+1)
 		return Reply{}
+	}
+	if args[1] == "up" && family == "inet" { // without alias the first address is replaced
+		i := slices.IndexFunc(x.Addrs, func(p netip.Prefix) bool { return p.Addr().Is4() })
+		if i >= 0 {
+			x.Addrs = slices.Delete(x.Addrs, i, i+1)
+		}
+		n.up(x)
+		args = []string{args[0], "alias"}
 	}
 	p, err := netip.ParsePrefix(args[0])
 	if err != nil || p.Addr().Is4() != (family == "inet") || args[1] != "alias" {
