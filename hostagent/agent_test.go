@@ -70,15 +70,17 @@ func (l *fakeLog) Wait(ctx context.Context, ok func(*fsm.State) bool) (*fsm.Stat
 // world is a host that outlives its agents.
 type world struct {
 	agent *Agent // the latest
-	t     *testing.T
-	log   *fakeLog
-	jails *jail.Sim
-	nets  *netd.Sim
-	store *zfssync.Sim
-	dir   string
-	step  atomic.Int64 // calls to drivers so far
-	kill  atomic.Int64 // the call after which the agent is killed; 0: never
-	stop  context.CancelFunc
+
+	stubborn bool // jails do not end for TERM
+	t        *testing.T
+	log      *fakeLog
+	jails    *jail.Sim
+	nets     *netd.Sim
+	store    *zfssync.Sim
+	dir      string
+	step     atomic.Int64 // calls to drivers so far
+	kill     atomic.Int64 // the call after which the agent is killed; 0: never
+	stop     context.CancelFunc
 }
 
 func newWorld(t *testing.T, script func(jail.Spec, int) jail.SimRun) *world {
@@ -108,6 +110,10 @@ func (k killJails) Start(ctx context.Context, s jail.Spec) (jail.Status, error) 
 }
 
 func (k killJails) Stop(ctx context.Context, id string, d time.Duration) (jail.Status, error) {
+	if k.w.stubborn && d == 0 { // it does not end for TERM, and has all the time of the world
+		<-ctx.Done()
+		return jail.Status{}, ctx.Err()
+	}
 	st, err := k.Driver.Stop(ctx, id, d)
 	k.w.killing()
 	return st, errors.Join(err, ctx.Err())
@@ -403,5 +409,36 @@ func TestSettledWaitsUntilTheNetworksOfAnIndexAreMade(t *testing.T) {
 	defer cancel()
 	if err := w.agent.Settled(short, at+1000); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("an index that is not there yet: %v", err)
+	}
+}
+
+// Another one of it may start soon: a jail that is being stopped in its own
+// time, which may be long, is then given no more of it.
+func TestAStopIsHurriedOnceTheRunIsLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.stubborn = true
+	w.host()
+	w.declare()
+	end := w.live()
+	defer end()
+	w.propose(fsm.PlaceJail{Jail: "web", Host: "h1", Seq: 1, Why: "test"})
+	w.await("healthy", healthy(1))
+	w.propose(fsm.WantJail{Jail: "web", Want: fsm.WantStopped})
+	w.propose(fsm.StopRun{Jail: "web", Seq: 1, Why: "test"})
+	w.await("stopping", func(s *fsm.State) bool { r, _ := s.Runs.Get("web"); return r != nil && r.Phase >= fsm.Stopping })
+	w.propose(fsm.MarkHost{Host: "h1", State: fsm.HostLost, Why: "test"})
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if jails, err := w.jails.List(t.Context()); err != nil || len(jails) == 0 || jails[0].Phase != jail.Running {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("it still runs")
+		}
 	}
 }

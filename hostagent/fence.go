@@ -2,10 +2,12 @@ package hostagent
 
 import (
 	"context"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/jail"
 )
 
 // A host that is cut off cannot know whether its jails have been started
@@ -25,7 +27,11 @@ func (a *Agent) fence(ctx context.Context) {
 	if a.c.Contact == nil || a.c.FenceAfter <= 0 {
 		return
 	}
+	kept := contactFile{path: filepath.Join(a.c.RunDir, "contact")}
 	begun := a.c.Clock()
+	if ago, ok := kept.read(); ok {
+		begun = begun.Add(-ago) // a daemon that was killed does not get the time anew
+	}
 	tick := time.NewTicker(fenceLook)
 	defer tick.Stop()
 	for {
@@ -37,6 +43,9 @@ func (a *Agent) fence(ctx context.Context) {
 		last := a.c.Contact()
 		if last.Before(begun) {
 			last = begun // of an earlier life
+		}
+		if err := kept.write(a.c.Clock().Sub(last)); err != nil {
+			a.c.Log.Warn("the last contact with a leader is not kept: a restart would count anew", "err", err)
 		}
 		now := a.c.Clock().Sub(last) > a.c.FenceAfter
 		if now == a.fenced.Load() {
@@ -99,3 +108,45 @@ func (a *Agent) mustFence(want Want) bool {
 }
 
 const wasFenced = "stopped because this host had heard no leader"
+
+// overtaken reports whether the Run that is here is not the cluster's any more:
+// another one may start soon.
+func (w *worker) overtaken(want Want) bool {
+	return (want.Run == nil || want.Run.Seq != w.row.Seq) && (want.Jail == nil || !want.Jail.Spec.NoFence)
+}
+
+// stopInTime gives a jail its own time to stop, and no more than fencedStop once
+// it must be gone because another one of it may start: that may come while it
+// is being stopped.
+func (w *worker) stopInTime(ctx context.Context) (jail.Status, error) {
+	id := jailID(w.row.UUID)
+	hurry := func() bool {
+		want := WantOf(w.a.c.Cluster.State(), w.a.c.Host, w.row.Name, w.row.UUID)
+		if w.a.mustFence(want) {
+			w.fenced = w.row.Seq
+			return true
+		}
+		return w.overtaken(want)
+	}
+	if !hurry() {
+		calm, cancel := context.WithCancel(ctx)
+		watched := make(chan struct{})
+		late := false
+		go func() {
+			defer close(watched)
+			for sleep(calm, fenceLook) {
+				if hurry() {
+					late = true
+					cancel()
+				}
+			}
+		}()
+		st, err := w.a.c.Jails.Stop(calm, id, 0)
+		cancel()
+		<-watched
+		if err == nil || !late || ctx.Err() != nil {
+			return st, err
+		}
+	}
+	return w.a.c.Jails.Stop(ctx, id, fencedStop)
+}

@@ -209,11 +209,7 @@ func (w *worker) stop(ctx context.Context, want Want) error {
 	if err := w.save(ctx, string(StepStop), nil); err != nil {
 		return err
 	}
-	var within time.Duration // 0: the jail's own
-	if w.a.mustFence(want) {
-		within, w.fenced = fencedStop, w.row.Seq
-	}
-	st, err := w.a.c.Jails.Stop(ctx, jailID(w.row.UUID), within)
+	st, err := w.stopInTime(ctx)
 	if err != nil {
 		return fmt.Errorf("stop jail %s: %w", w.row.Name, err)
 	}
