@@ -6,12 +6,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/google/renameio/v2"
 
 	"github.com/rexcarcer/rexcarcer/jail"
 	"github.com/rexcarcer/rexcarcer/netd"
@@ -72,7 +75,7 @@ func (n *networks) ensureRouter(ctx context.Context, net netd.Network) error {
 			}
 		}
 	}
-	if _, err := n.a.c.Jails.Start(ctx, spec); err != nil {
+	if err := n.a.startRouter(ctx, spec); err != nil {
 		return fmt.Errorf("start router of network %s: %w", net.Name, err)
 	}
 	r := &router{network: net.Name, spec: spec}
@@ -160,10 +163,44 @@ func (a *Agent) keepRouter(ctx context.Context, r *router) {
 			a.c.Log.Warn("cannot clean up after router", "network", r.network, "err", err)
 			continue
 		}
-		if _, err := a.c.Jails.Start(ctx, r.spec); err != nil {
+		if err := a.startRouter(ctx, r.spec); err != nil {
 			a.c.Log.Warn("cannot start router", "network", r.network, "err", err)
 		}
 	}
+}
+
+// startRouter starts a router, or leaves alone the one that runs. Under
+// jail(8) it gets a copy of the binary: single files cannot be mounted on every
+// release, and its root user must not reach the daemon's own.
+func (a *Agent) startRouter(ctx context.Context, spec jail.Spec) error {
+	if a.c.Runtime == runtimeJail {
+		if err := copyBinary(a.c.Router.Binary, filepath.Join(spec.Root, "rexcarcer")); err != nil {
+			return err
+		}
+	}
+	_, err := a.c.Jails.Start(ctx, spec)
+	return err
+}
+
+// copyBinary replaces to by rename: a process that runs keeps its own.
+func copyBinary(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return fmt.Errorf("copy the daemon's binary: %w", err)
+	}
+	defer in.Close()
+	out, err := renameio.NewPendingFile(to, renameio.WithStaticPermissions(0o555))
+	if err != nil {
+		return fmt.Errorf("copy the daemon's binary: %w", err)
+	}
+	defer func() { _ = out.Cleanup() }()
+	if _, err := io.Copy(out, in); err != nil {
+		return fmt.Errorf("copy the daemon's binary to %s: %w", to, err)
+	}
+	if err := out.CloseAtomicallyReplace(); err != nil {
+		return fmt.Errorf("copy the daemon's binary to %s: %w", to, err)
+	}
+	return nil
 }
 
 func (a *Agent) routerSpec(net netd.Network) (jail.Spec, error) {
@@ -180,8 +217,12 @@ func (a *Agent) routerSpec(net netd.Network) (jail.Spec, error) {
 		filepath.Join(root, "sys"), filepath.Join(root, "tmp"), filepath.Join(root, "run", "net"), sockets); err != nil {
 		return jail.Spec{}, err
 	}
-	if err := touch(filepath.Join(root, "rexcarcer")); err != nil {
-		return jail.Spec{}, err
+	mounts := []jail.Mount{{Source: sockets, Target: "/run/net", ReadOnly: true}}
+	if a.c.Runtime != runtimeJail {
+		if err := touch(filepath.Join(root, "rexcarcer")); err != nil {
+			return jail.Spec{}, err
+		}
+		mounts = append(mounts, jail.Mount{Source: a.c.Router.Binary, Target: "/rexcarcer", ReadOnly: true})
 	}
 	argv := []string{"/rexcarcer", "router", "-network", net.Name, "-feed", "/run/net/" + net.Name + ".seq_packet",
 		"-listen", netip.AddrPortFrom(net.Gateway(), 53).String()}
@@ -199,10 +240,7 @@ func (a *Agent) routerSpec(net netd.Network) (jail.Spec, error) {
 	return jail.Spec{
 		ID: routerID(net.ID), Name: net.Name + "-router", UUID: routerID(net.ID), Seq: binary.BigEndian.Uint64(sum[:8]) >> 1,
 		Root: root, ReadOnlyRoot: true, Argv: argv, NetNS: ns, StopTimeout: 2 * time.Second,
-		Mounts: []jail.Mount{
-			{Source: a.c.Router.Binary, Target: "/rexcarcer", ReadOnly: true},
-			{Source: sockets, Target: "/run/net", ReadOnly: true},
-		},
+		Mounts:  mounts,
 		LogPath: filepath.Join(a.c.LogDir, net.Name+"-router.log"),
 	}, nil
 }
