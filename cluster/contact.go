@@ -25,6 +25,7 @@ type members struct {
 	answers  []answer                 // guarded by mu; of leaders, whose index is not applied here yet; oldest first
 	leader   fsm.HostID               // guarded by mu; who led by the last answer
 	hintAt   time.Time                // guarded by mu; when that was said
+	applied  map[fsm.HostID]uint64    // immutable, replaced under mu; how far the members are, as the leader told
 	answered map[fsm.HostID]time.Time // guarded by mu; who answered our pings
 	config   raft.Configuration       // guarded by mu; newest that was looked at
 }
@@ -82,17 +83,29 @@ func (m *members) voters() (all, seen int) {
 	return all, seen
 }
 
+// toldApplied is up to how many members a leader tells each of them how far
+// the others are: beyond that the answers would grow with the square.
+const toldApplied = 64
+
 // Heard takes a member's ping.
 func (n *Node) Heard(from fsm.HostID, p Ping) Pong {
 	leads := n.raft.State() == raft.Leader
+	index := n.State().Index
+	var applied map[fsm.HostID]uint64
 	if leads {
 		n.members.mu.Lock()
 		n.members.heard[from] = Contact{At: n.cfg.Clock(), Ping: p}
+		if len(n.members.heard) < toldApplied {
+			applied = map[fsm.HostID]uint64{n.id.Host: index}
+			for id, c := range n.members.heard {
+				applied[id] = c.Applied
+			}
+		}
 		n.members.mu.Unlock()
 	}
 	leader := n.leader()
 	addr, _ := n.PeerAddr(leader)
-	return Pong{Leader: leader, Addr: addr, Leading: leads, Index: n.State().Index}
+	return Pong{Leader: leader, Addr: addr, Leading: leads, Index: index, Applied: applied}
 }
 
 // Contacts are the newest pings to this host by sender, while it leads, and
@@ -101,6 +114,22 @@ func (n *Node) Contacts() (since time.Time, heard map[fsm.HostID]Contact) {
 	n.members.mu.Lock()
 	defer n.members.mu.Unlock()
 	return n.members.since, maps.Clone(n.members.heard)
+}
+
+// Applied is how far each member is, as the leader has heard or told; those
+// that it does not know are missing.
+func (n *Node) Applied() map[fsm.HostID]uint64 {
+	n.members.mu.Lock()
+	defer n.members.mu.Unlock()
+	out := maps.Clone(n.members.applied)
+	if out == nil || n.raft.State() == raft.Leader {
+		out = map[fsm.HostID]uint64{}
+	}
+	for id, c := range n.members.heard {
+		out[id] = c.Applied
+	}
+	out[n.id.Host] = n.State().Index
+	return out
 }
 
 // answer of a leader to a ping: by then the log had got to index.
@@ -184,6 +213,7 @@ func (m *members) met(begin time.Time, who fsm.HostID, p Pong) {
 	defer m.mu.Unlock()
 	m.answered[who] = begin
 	if p.Leading {
+		m.applied = p.Applied
 		// Of those that wait the oldest count: the first of them is applied first.
 		if m.answers = append(m.answers, answer{begin, p.Index}); len(m.answers) > keptAnswers {
 			m.answers = append(m.answers[:keptAnswers-1], m.answers[keptAnswers])

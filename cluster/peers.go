@@ -37,6 +37,8 @@ type Pong struct {
 	Addr    string     `json:"addr"`    // HOST:PORT of the leader
 	Leading bool       `json:"leading"` // the one that answers is the leader
 	Index   uint64     `json:"index"`   // of the State there
+	// Applied is how far the members are, as the leader has heard.
+	Applied map[fsm.HostID]uint64 `json:"applied,omitempty"`
 }
 
 // forwardTime bounds one try at a leader: one that hangs is replaced.

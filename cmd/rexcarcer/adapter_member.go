@@ -67,19 +67,15 @@ func (d *daemon) newToken() api.NewToken {
 	}
 }
 
-// live is what is known of hosts beside the State: all of it on the leader,
-// little elsewhere.
+// live is what is known of hosts beside the State.
 func (d *daemon) live() map[fsm.HostID]api.HostLive {
 	out := map[fsm.HostID]api.HostLive{}
 	for id := range d.node.Voters() {
 		out[id] = api.HostLive{Voter: true}
 	}
-	_, heard := d.node.Contacts()
-	for id, c := range heard {
-		out[id] = api.HostLive{Voter: out[id].Voter, AppliedIndex: c.Applied}
+	for id, applied := range d.node.Applied() {
+		out[id] = api.HostLive{Voter: out[id].Voter, AppliedIndex: applied}
 	}
-	me := d.node.ID()
-	out[me] = api.HostLive{Voter: out[me].Voter, AppliedIndex: d.node.State().Index}
 	if id := d.node.LeaderID(); id != "" {
 		l := out[id]
 		l.Leader = true

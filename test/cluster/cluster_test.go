@@ -223,10 +223,18 @@ func TestWithoutAQuorumNothingIsWrittenAndMuchGoesOn(t *testing.T) {
 		t.Errorf("a consistent read was answered without a quorum: %s", r)
 	}
 	all[1].spawn(t)
+	all[2].move(t) // case 18: it comes back under another address
 	all[2].spawn(t)
 	settled(t, all[0], 3, 3)
 	running(t, all[0], 3)
 	sameHistory(t, all)
+	poll(t, patience, "the address is followed, and all know how far all are", func() error {
+		hosts, err := all[1].hosts()
+		if h := hosts["six"]; err != nil || h.Addr != all[2].addr() || h.AppliedIndex == 0 || hosts["four"].AppliedIndex == 0 {
+			return fmt.Errorf("%+v, %v", hosts, err)
+		}
+		return nil
+	})
 }
 
 // TestALoneSurvivorGoesOn is case 19 of the failures: two of three are lost for
@@ -269,7 +277,14 @@ func TestALoneSurvivorGoesOn(t *testing.T) {
 // TestOnlyAGoodTokenAdmits is case 28 of the failures, end to end.
 func TestOnlyAGoodTokenAdmits(t *testing.T) {
 	t.Parallel()
-	one := form(t, "seven")[0]
+	// It began as a cluster of one that nobody could join.
+	one := prepare(t, "seven")
+	port := one.port
+	one.listenOn(0)
+	one.start(t)
+	one.kill()
+	one.listenOn(port)
+	one.start(t)
 	token := func(args ...string) string {
 		return strings.TrimSpace(one.must(t, append([]string{"token", "create", "-q"}, args...)...))
 	}

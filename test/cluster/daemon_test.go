@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -68,6 +69,18 @@ func freePort(t *testing.T) int {
 	}
 	t.Fatal("no port is free")
 	return 0
+}
+
+// listenOn gives the daemon another cluster port for its next start.
+func (d *daemon) listenOn(port int) {
+	d.flags[slices.Index(d.flags, "-cluster-port")+1] = strconv.Itoa(port)
+	d.port = port
+}
+
+// move gives the daemon another address for its next start.
+func (d *daemon) move(t *testing.T) {
+	t.Helper()
+	d.listenOn(freePort(t))
 }
 
 func (d *daemon) addr() string { return fmt.Sprintf("127.0.0.1:%d", d.port) }
