@@ -21,7 +21,7 @@ func (a *Agent) register(ctx context.Context) error {
 	os, arch := runtime.GOOS, runtime.GOARCH
 	features := map[string]string{
 		"runtime": a.features.Runtime, "userns": yes(a.idmap, a.c.Store.Features().IDMapReason), "cgroup": a.features.CGroup,
-		"seccomp": yes(a.features.Seccomp, ""), "quota": yes(a.c.Store.Features().Quota, a.c.Store.Features().QuotaReason),
+		"seccomp": yes(a.features.Seccomp, ""), "limits": yes(a.features.LimitsReason == "", a.features.LimitsReason), "quota": yes(a.c.Store.Features().Quota, a.c.Store.Features().QuotaReason),
 		"storage": a.c.Store.Features().Driver,
 	}
 	err = a.propose(ctx, fsm.RegisterHost{Host: fsm.Host{

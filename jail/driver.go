@@ -175,4 +175,6 @@ type Features struct {
 	ExitInfo  bool     // the exit code of an adopted jail can be learned (Linux 6.15)
 	Limits    []string // of memory, cpu, pids, cpuset: those that work; sorted
 	Notes     []string // what was tried and did not work, for people
+
+	LimitsReason string // why memory, cpu and pids cannot be limited; empty when they can
 }

@@ -89,6 +89,7 @@ func (f *FreeBSD) Probe(ctx context.Context) (Features, error) {
 	if counts {
 		out.Limits = []string{"cpu", "cpuset", "memory", "pids"}
 	} else {
+		out.LimitsReason = racctRemedy
 		out.Notes = append(out.Notes, "no limits but cpuset: "+racctRemedy)
 	}
 	out.Notes = append(out.Notes, "root in a jail is root of the host, kept in by the jail: there are no id ranges", "read-only roots are not made")

@@ -206,6 +206,9 @@ func (d *daemon) found(ctx context.Context) error {
 
 // hello tells a person what to do next.
 func (d *daemon) hello() {
+	if d.o.quiet {
+		return
+	}
 	kind := "jails are real"
 	if d.o.Runtime == "sim" {
 		kind = "jails are SIMULATED: nothing of them runs"

@@ -70,6 +70,6 @@ func app() *cli.App {
 			}
 			return runDaemon(c.Context, o)
 		},
-		Commands: []*cli.Command{initCommand(), joinCommand(), recoverCommand(), routerCommand(), replayCommand()},
+		Commands: []*cli.Command{initCommand(), joinCommand(), recoverCommand(), routerCommand(), replayCommand(), selftestCommand(), selftestInsideCommand()},
 	}
 }

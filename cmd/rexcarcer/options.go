@@ -60,6 +60,7 @@ type options struct {
 
 	LogLevel slog.Level
 	temp     bool // DataDir is ours to delete
+	quiet    bool // nobody is told what to do next
 }
 
 // fileConfig is the HCL of -config. Flags and variables win over it.
