@@ -67,7 +67,7 @@ func liveUsage(ctx context.Context, dir string) (int64, error) {
 		}
 		st := info.Sys().(*syscall.Stat_t)
 		if st.Nlink > 1 && !info.IsDir() {
-			id := file{uint64(st.Dev), st.Ino}
+			id := file{st.Dev, st.Ino}
 			if seen[id] {
 				return nil
 			}
