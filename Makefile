@@ -14,7 +14,7 @@ PKGS        := ./...
 # Debian packages: what the daemon needs on a host, then what tests and benches talk to.
 HOST_DEBS   := runc crun nftables debootstrap debian-archive-keyring iproute2 ca-certificates procps gpgv
 TEST_DEBS   := busybox-static dnsutils prometheus openssl jq postgresql-client curl e2fsprogs util-linux xz-utils docker-registry zfs-fuse openssh-client openssh-server eatmydata
-BENCH_DEBS  := dnsperf etcd-server etcd-client podman
+BENCH_DEBS  := dnsperf etcd-server etcd-client podman rsync
 
 .PHONY: help
 help: ## list the targets
@@ -76,7 +76,7 @@ lint: $(GOLANGCI) ## golangci-lint with the project's settings
 	$(GOLANGCI) run --timeout 10m
 
 .PHONY: bench
-bench: build ## benches beside real peers: BENCH=dns|raft|start|sched|pki, or all
+bench: build ## benches beside real peers: BENCH=dns|raft|start|sched|pki|sync, or all
 	@scripts/deps $(HOST_DEBS) $(TEST_DEBS) $(BENCH_DEBS)
 	@test/bench/run $(BENCH)
 

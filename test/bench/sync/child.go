@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -103,7 +102,7 @@ func receive(ctx context.Context, o order, store zfssync.Store, id *pki.Identity
 	defer tr.CloseIdleConnections()
 	reg := prometheus.NewRegistry()
 	work := filepath.Join(filepath.Dir(o.Dir), "work")
-	c, err := transfer.NewClient(transfer.Config{Store: store, Delta: o.Delta, Work: work, Metrics: transfer.NewMetrics(reg), Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	c, err := transfer.NewClient(transfer.Config{Store: store, Delta: o.Delta, Work: work, Metrics: transfer.NewMetrics(reg)})
 	if err != nil {
 		return err
 	}

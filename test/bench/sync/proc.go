@@ -86,7 +86,7 @@ func timed(ctx context.Context, argv ...string) (time.Duration, error) {
 	x := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	x.Env = append(os.Environ(), "LC_ALL=C")
 	if out, err := x.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
+		return 0, fmt.Errorf("%s: %w: %.500s", strings.Join(argv, " "), err, out)
 	}
 	return time.Since(begun), nil
 }
