@@ -35,25 +35,22 @@ func (o *Overlay) VolumeInfo(ctx context.Context, id VolumeID) (VolumeInfo, erro
 		return info, fmt.Errorf("volume %s: %w", id, err)
 	}
 	info.InUse = at != ""
-	used, err := liveUsage(ctx, data)
-	switch {
-	case ctx.Err() != nil:
-		return info, nil
-	case err != nil:
+	if info.Bytes, err = liveUsage(ctx, data); err != nil {
 		return info, fmt.Errorf("volume %s: %w", id, err)
 	}
-	info.Bytes = used
 	return info, nil
 }
 
 // liveUsage counts the blocks below dir, hard links once, while a jail may write there: what vanishes does not count.
+// -1: ctx ended before it was done.
 func liveUsage(ctx context.Context, dir string) (int64, error) {
 	var total int64
 	type file struct{ dev, ino uint64 }
 	seen := map[file]bool{}
 	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			total = -1
+			return fs.SkipAll
 		}
 		var info fs.FileInfo
 		if err == nil {
