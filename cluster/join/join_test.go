@@ -179,7 +179,6 @@ func TestATokenBuysACertificate(t *testing.T) {
 	if a.Role != "server" || a.Cluster != "rc-join-2" || a.Peers["h-1"] == "" {
 		t.Errorf("got %+v", a)
 	}
-	// Who has a good token is told what else is wrong.
 	if _, err := try(t, addr, token, Request{Host: "h-3", Name: "taken", Peer: "10.0.0.2:7370"}); err == nil || !strings.Contains(err.Error(), "belongs to host h-1") {
 		t.Errorf("a taken name: %v", err)
 	}

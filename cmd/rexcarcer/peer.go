@@ -76,7 +76,7 @@ func (d *daemon) denied(id pki.ID) error {
 	if d.node == nil {
 		return nil // the port is open before the log is; nobody is let in by it
 	}
-	if out, ok := d.node.State().Denied.Get(id.Name); ok {
+	if out, ok := d.node.State().Denied.Get(id.Name); ok && id.Role != pki.RoleUser {
 		return fmt.Errorf("host %s (%s) was removed from this cluster", out.Name, id.Name)
 	}
 	return nil

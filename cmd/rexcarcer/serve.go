@@ -105,9 +105,17 @@ func (d *daemon) serveTLS(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	conf := pki.ServerTLS(d.m.identity, d.m.roots, true, pki.AllowRoles(d.m.cluster, pki.RoleUser, pki.RoleServer, pki.RoleHost), time.Now)
+	conf := pki.ServerTLS(d.m.identity, d.m.roots, true, d.allowAPI, time.Now)
 	conf.NextProtos = []string{"http/1.1"} // exec takes the connection over, which HTTP/2 has no way to do
 	return s.Serve(ctx, tls.NewListener(l, conf))
+}
+
+// allowAPI admits users and members that were not removed.
+func (d *daemon) allowAPI(id pki.ID) error {
+	if err := pki.AllowRoles(d.m.cluster, pki.RoleUser, pki.RoleServer, pki.RoleHost)(id); err != nil {
+		return err
+	}
+	return d.denied(id)
 }
 
 // tlsRole says who a verified client certificate speaks for.
