@@ -33,8 +33,9 @@ func newSigner(t *testing.T, dir, name string) (cert, key string) {
 	return cert, key
 }
 
-// example copies a .rex file of examples/signed-base, with its URL and its packages changed to what the test has.
-func example(t *testing.T, dir, name string, change ...string) string {
+// example copies a .rex file of examples/signed-base, with its URL and its packages changed to what the test has. as is its
+// name here: that of its network, whose subnet follows from the name, and other tests have daemons on this machine too.
+func example(t *testing.T, dir, name, as string, change ...string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../../examples/signed-base", name))
 	if err != nil {
@@ -45,11 +46,10 @@ func example(t *testing.T, dir, name string, change ...string) string {
 		for c := 0; c < len(change); c += 2 {
 			if strings.HasPrefix(lines[i], change[c]) {
 				lines[i] = change[c+1]
-				change[c+1] = lines[i]
 			}
 		}
 	}
-	path := filepath.Join(dir, name)
+	path := filepath.Join(dir, as)
 	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -74,8 +74,8 @@ func TestTheDesignsTwoFilesRunOnASignedBase(t *testing.T) {
 		t.Fatal(err)
 	}
 	url := srv.URL + "/debian12"
-	docs := example(t, work, "public-docs.rex", "BASE", "BASE "+url, "PROVISION RUN", "PROVISION RUN mkdir -p /var/www", "CMD", "CMD /bin/httpd -f -p 80 -h /var/www/html")
-	renderer := example(t, work, "internal-renderer.rex", "BASE", "BASE "+url, "PROVISION RUN", "PROVISION RUN mkdir -p /srv", "CMD", "CMD /bin/httpd -f -p 1234 -h /srv")
+	docs := example(t, work, "public-docs.rex", "public-docs.rex", "BASE", "BASE "+url, "PROVISION RUN", "PROVISION RUN mkdir -p /var/www", "CMD", "CMD /bin/httpd -f -p 80 -h /var/www/html")
+	renderer := example(t, work, "internal-renderer.rex", "signed-renderer.rex", "BASE", "BASE "+url, "PROVISION RUN", "PROVISION RUN mkdir -p /srv", "CMD", "CMD /bin/httpd -f -p 1234 -h /srv")
 
 	r := h.ctl("apply", docs, "--yes")
 	if r.code == 0 || !strings.Contains(r.stderr, "rexctl base trust") {
@@ -88,21 +88,26 @@ func TestTheDesignsTwoFilesRunOnASignedBase(t *testing.T) {
 	h.must(t, "apply", docs, "--yes", "--wait=healthy")
 	h.must(t, "apply", renderer, "--yes", "--wait=healthy")
 
-	page := h.must(t, "exec", "public-docs", "--", "/bin/wget", "-q", "-O", "-", "http://10.98.7.10/")
-	if !strings.Contains(page, "whose base was signed") {
-		t.Errorf("the page is %q", page)
-	}
+	poll(t, 30*time.Second, "the page is served", func() error {
+		if r := h.ctl("exec", "public-docs", "--", "/bin/wget", "-q", "-O", "-", "http://10.98.7.10/"); !strings.Contains(r.stdout, "whose base was signed") {
+			return errors.New(r.String())
+		}
+		return nil
+	})
 	if a := h.must(t, "dns", "query", "docs.example.com"); !strings.Contains(a, "10.98.7.10") {
 		t.Errorf("docs.example.com is %s", a)
 	}
-	srvRecord := h.must(t, "dns", "query", "_renderer._tcp.internal-renderer.rex.internal", "SRV")
+	srvRecord := h.must(t, "dns", "query", "_renderer._tcp.signed-renderer.rex.internal", "SRV")
 	if !strings.Contains(srvRecord, "1234") {
 		t.Errorf("the service is %s", srvRecord)
 	}
-	h.must(t, "dns", "query", "renderer.internal-renderer.rex.internal")
-	if page := h.must(t, "exec", "internal-renderer", "--", "/bin/wget", "-q", "-O", "-", "http://renderer:1234/"); !strings.Contains(page, "signed") {
-		t.Errorf("the renderer's page is %q", page)
-	}
+	h.must(t, "dns", "query", "renderer.signed-renderer.rex.internal")
+	poll(t, 30*time.Second, "the service is found by its name", func() error {
+		if r := h.ctl("exec", "signed-renderer", "--", "/bin/wget", "-q", "-O", "-", "http://renderer:1234/"); !strings.Contains(r.stdout, "signed") {
+			return errors.New(r.String())
+		}
+		return nil
+	})
 	wantProvenance(t, h, url)
 	if r := h.ctl("plan", docs, "--exit-code"); r.code != 0 {
 		t.Errorf("applied, and yet there are changes: %s", r)
