@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/urfave/cli/v2"
 
@@ -16,8 +17,14 @@ func initCommand() *cli.Command {
 		Name: "init", Usage: "prepare this host to be the first server of a new cluster",
 		Description: "It makes the directories, the cluster's CA and this host's key, and says what to do next. To do it again does no harm.\n" +
 			"Example:\n\n   rexcarcer init && rexcarcer",
-		Flags: append([]cli.Flag{&cli.StringFlag{Name: "inet-nic", Usage: "`NIC` whose address other members reach this host by"}}, daemonFlags()...),
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "inet-nic", Usage: "`NIC` whose address other members reach this host by"},
+			&cli.BoolFlag{Name: "check", Usage: "only say what this host lacks and how to get it, and change nothing"},
+		}, daemonFlags()...),
 		Action: func(c *cli.Context) error {
+			if c.Bool("check") {
+				return checkHost(c.Context, c.App.Writer, realHostCheck(), runtime.GOOS)
+			}
 			o, err := optionsFrom(c)
 			if err != nil {
 				return usageError{err}
