@@ -69,7 +69,11 @@ func (a *Agent) Volume(ctx context.Context, id zfssync.VolumeID) (Volume, error)
 func (a *Agent) describe(ctx, counting context.Context, id zfssync.VolumeID) (Volume, error) {
 	v := Volume{VolumeInfo: zfssync.VolumeInfo{ID: id, Bytes: -1}}
 	var err error
-	if v.VolumeInfo, err = a.c.Store.VolumeInfo(counting, id); err != nil {
+	switch v.VolumeInfo, err = a.c.Store.VolumeInfo(counting, id); {
+	case err == nil:
+	case counting.Err() != nil && ctx.Err() == nil:
+		v.VolumeInfo = zfssync.VolumeInfo{ID: id, Bytes: -1} // slow storage: the rest of the list is worth more
+	default:
 		return v, err
 	}
 	if v.Snapshots, err = a.snapshots().Snapshots(ctx, volumeObject(id)); err != nil {
