@@ -204,7 +204,10 @@ func TestAKilledDaemonGoesOnWithADownload(t *testing.T) {
 		_, _ = w.Write(payload[:half])
 		_ = http.NewResponseController(w).Flush()
 		stalls.Add(1)
-		<-r.Context().Done() // until the daemon is killed
+		select {
+		case <-r.Context().Done(): // the daemon was killed
+		case <-t.Context().Done(): // the test has failed before that
+		}
 	}))
 	t.Cleanup(srv.Close)
 
