@@ -35,44 +35,46 @@ func TestExecPassesStreamsEnvironmentUserAndCode(t *testing.T) {
 
 func TestExecOfWhatIsNotThereIs127(t *testing.T) {
 	t.Parallel()
-	f := newJail(t, IDMap{})
-	f.start()
-	for argv0, want := range map[string]int{"no-such": 127, "/bin/no-such": 127, "/etc/passwd": 126, "/etc": 126} {
-		var errOut bytes.Buffer
-		code, err := f.Exec(f.ctx(), f.spec.ID, Exec{Argv: []string{argv0}, Stderr: &errOut})
-		if err != nil || code != want || !strings.Contains(errOut.String(), argv0) {
-			t.Errorf("%s: got %d %v %q, want %d", argv0, code, err, errOut.String(), want)
+	onEveryDriver(t, func(t *testing.T, f *rig) {
+		f.start()
+		for argv0, want := range map[string]int{"no-such": 127, "/bin/no-such": 127, "/etc/passwd": 126, "/etc": 126} {
+			var errOut bytes.Buffer
+			code, err := f.Exec(f.ctx(), f.spec.ID, Exec{Argv: []string{argv0}, Stderr: &errOut})
+			if err != nil || code != want || !strings.Contains(errOut.String(), argv0) {
+				t.Errorf("%s: got %d %v %q, want %d", argv0, code, err, errOut.String(), want)
+			}
 		}
-	}
-	if _, err := f.Exec(f.ctx(), "rex-none", Exec{Argv: []string{"true"}}); !errors.Is(err, ErrNotFound) {
-		t.Errorf("unknown jail: %v", err)
-	}
-	if _, err := f.Exec(f.ctx(), f.spec.ID, Exec{Argv: []string{"true"}, User: "who"}); err == nil || !strings.Contains(err.Error(), `no user "who"`) {
-		t.Errorf("unknown user: %v", err)
-	}
-	_, err := f.Stop(f.ctx(), f.spec.ID, time.Millisecond)
-	must(t, err)
-	if _, err := f.Exec(f.ctx(), f.spec.ID, Exec{Argv: []string{"true"}}); !errors.Is(err, ErrNotRunning) {
-		t.Errorf("stopped jail: %v", err)
-	}
+		if _, err := f.Exec(f.ctx(), "rex-none", Exec{Argv: []string{"true"}}); !errors.Is(err, ErrNotFound) {
+			t.Errorf("unknown jail: %v", err)
+		}
+		if _, err := f.Exec(f.ctx(), f.spec.ID, Exec{Argv: []string{"true"}, User: "who"}); err == nil || !strings.Contains(err.Error(), `no user "who"`) {
+			t.Errorf("unknown user: %v", err)
+		}
+		_, err := f.Stop(f.ctx(), f.spec.ID, time.Millisecond)
+		must(t, err)
+		if _, err := f.Exec(f.ctx(), f.spec.ID, Exec{Argv: []string{"true"}}); !errors.Is(err, ErrNotRunning) {
+			t.Errorf("stopped jail: %v", err)
+		}
+	})
 }
 
 func TestExecEndsWithItsCallerAndLeavesNoProcess(t *testing.T) {
 	t.Parallel()
-	f := newJail(t, IDMap{})
-	f.start()
-	ctx, cancel := context.WithCancel(f.ctx())
-	never, hold := io.Pipe() // input that never ends must not keep us
-	defer hold.Close()
-	out := &watched{want: "up", found: cancel}
-	begin := time.Now()
-	_, err := f.Exec(ctx, f.spec.ID, Exec{Argv: []string{"sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"}, Stdin: never, Stdout: out})
-	if !errors.Is(err, context.Canceled) || time.Since(begin) > 20*time.Second {
-		t.Errorf("got %v after %v", err, time.Since(begin))
-	}
-	eventually(t, func() bool {
-		_, ps := f.sh("ps")
-		return !strings.Contains(ps, "echo up")
+	onEveryDriver(t, func(t *testing.T, f *rig) {
+		f.start()
+		ctx, cancel := context.WithCancel(f.ctx())
+		never, hold := io.Pipe() // input that never ends must not keep us
+		defer hold.Close()
+		out := &watched{want: "up", found: cancel}
+		begin := time.Now()
+		_, err := f.Exec(ctx, f.spec.ID, Exec{Argv: []string{"sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"}, Stdin: never, Stdout: out})
+		if !errors.Is(err, context.Canceled) || time.Since(begin) > 20*time.Second {
+			t.Errorf("got %v after %v", err, time.Since(begin))
+		}
+		eventually(t, func() bool {
+			_, ps := f.sh("ps")
+			return !strings.Contains(ps, "echo up")
+		})
 	})
 }
 
@@ -181,11 +183,12 @@ func TestExecOnATerminalHasSizeJobControlAndCode(t *testing.T) {
 
 func TestEndOfInputEndsATerminalSession(t *testing.T) {
 	t.Parallel()
-	f := newJail(t, IDMap{})
-	f.start()
-	var out bytes.Buffer
-	code, err := f.Exec(f.ctx(), f.spec.ID, Exec{Argv: []string{"sh", "-c", "cat; exit 4"}, TTY: true, Stdin: strings.NewReader("line\n"), Stdout: &out})
-	if err != nil || code != 4 || !strings.Contains(out.String(), "line") {
-		t.Errorf("got %d %v %q", code, err, out.String())
-	}
+	onEveryDriver(t, func(t *testing.T, f *rig) {
+		f.start()
+		var out bytes.Buffer
+		code, err := f.Exec(f.ctx(), f.spec.ID, Exec{Argv: []string{"sh", "-c", "cat; exit 4"}, TTY: true, Stdin: strings.NewReader("line\n"), Stdout: &out})
+		if err != nil || code != 4 || !strings.Contains(out.String(), "line") {
+			t.Errorf("got %d %v %q", code, err, out.String())
+		}
+	})
 }

@@ -192,46 +192,49 @@ func TestStartRunsTheCommandAndLogsItsOutput(t *testing.T) {
 
 func TestStartTwiceStopTwiceRemoveTwiceIsHarmless(t *testing.T) {
 	t.Parallel()
-	f := newJail(t, IDMap{})
-	a := f.start("sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done")
-	b := f.start()
-	if a.PID != b.PID || a.PID == 0 {
-		t.Errorf("second start made another: %+v, %+v", a, b)
-	}
-	eventually(t, func() bool { return f.logged() == "up\n" })
-	for range 2 {
-		st, err := f.Stop(f.ctx(), f.spec.ID, 20*time.Second)
-		must(t, err)
-		if st.Phase != Stopped || !st.Exit.Known || st.Exit.Code != 0 {
-			t.Errorf("got %+v %+v", st, st.Exit)
+	onEveryDriver(t, func(t *testing.T, f *rig) {
+		a := f.start("sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done")
+		b := f.start()
+		if a.PID != b.PID || a.PID == 0 {
+			t.Errorf("second start made another: %+v, %+v", a, b)
 		}
-	}
-	if c := f.start(); c.PID == a.PID || c.Phase != Running {
-		t.Errorf("start after the end: %+v", c)
-	}
-	for range 2 {
-		must(t, f.Remove(f.ctx(), f.spec.ID))
-	}
-	if st, err := f.Stop(f.ctx(), f.spec.ID, 0); err != nil || st.Phase != Stopped {
-		t.Errorf("stop of what is not there: %+v, %v", st, err)
-	}
-	if _, err := f.Wait(f.ctx(), f.spec.ID); !errors.Is(err, ErrNotFound) {
-		t.Errorf("wait of what is not there: %v", err)
-	}
-	if ls, err := f.List(f.ctx()); err != nil || len(ls) != 0 {
-		t.Errorf("list: %v, %v", ls, err)
-	}
+		eventually(t, func() bool { return f.logged() == "up\n" })
+		for range 2 {
+			st, err := f.Stop(f.ctx(), f.spec.ID, 20*time.Second)
+			must(t, err)
+			if st.Phase != Stopped || !st.Exit.Known || st.Exit.Code != 0 {
+				t.Errorf("got %+v %+v", st, st.Exit)
+			}
+		}
+		if c := f.start(); c.PID == a.PID || c.Phase != Running {
+			t.Errorf("start after the end: %+v", c)
+		}
+		for range 2 {
+			must(t, f.Remove(f.ctx(), f.spec.ID))
+		}
+		if st, err := f.Stop(f.ctx(), f.spec.ID, 0); err != nil || st.Phase != Stopped {
+			t.Errorf("stop of what is not there: %+v, %v", st, err)
+		}
+		if _, err := f.Wait(f.ctx(), f.spec.ID); !errors.Is(err, ErrNotFound) {
+			t.Errorf("wait of what is not there: %v", err)
+		}
+		if ls, err := f.List(f.ctx()); err != nil || len(ls) != 0 {
+			t.Errorf("list: %v, %v", ls, err)
+		}
+	})
 }
 
 func TestStopKillsWhatIgnoresTERM(t *testing.T) {
 	t.Parallel()
-	f := newJail(t, IDMap{})
-	f.start("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
-	st, err := f.Stop(f.ctx(), f.spec.ID, 200*time.Millisecond)
-	must(t, err)
-	if st.Exit == nil || st.Exit.Signal != "SIGKILL" || st.Exit.Code != 137 || st.Exit.OOM {
-		t.Errorf("got %+v", st.Exit)
-	}
+	onEveryDriver(t, func(t *testing.T, f *rig) {
+		f.start("sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done")
+		eventually(t, func() bool { return f.logged() == "up\n" })
+		st, err := f.Stop(f.ctx(), f.spec.ID, 200*time.Millisecond)
+		must(t, err)
+		if st.Exit == nil || st.Exit.Signal != "SIGKILL" || st.Exit.Code != 137 || st.Exit.OOM {
+			t.Errorf("got %+v", st.Exit)
+		}
+	})
 }
 
 func TestWhatCannotStartIsNamedAndLeavesNothing(t *testing.T) {
