@@ -3,6 +3,7 @@ package netd
 import (
 	"encoding/json"
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -102,7 +103,7 @@ func (x *iface) line(l string) {
 // parseInet reads "inet 10.0.0.1/24 broadcast ..", "inet 10.0.0.1 netmask 0xffffff00", "inet 10.0.0.1/32 --> 10.0.0.2",
 // "inet6 fe80::1%em0/64 scopeid 0x1" and "inet6 ::1 prefixlen 128".
 func parseInet(f []string) (netip.Prefix, bool) {
-	text, bits, cidr := strings.Cut(f[1], "/")
+	text, length, cidr := strings.Cut(f[1], "/")
 	text, _, _ = strings.Cut(text, "%")
 	a, err := netip.ParseAddr(text)
 	if err != nil || a.Is4() != (f[0] == "inet") {
@@ -111,14 +112,13 @@ func parseInet(f []string) (netip.Prefix, bool) {
 	n := a.BitLen()
 	switch i := slices.IndexFunc(f, func(s string) bool { return s == "netmask" || s == "prefixlen" }); {
 	case cidr:
-		n, err = strconv.Atoi(bits)
+		n, err = strconv.Atoi(length)
 	case i > 0 && i+1 < len(f) && f[i] == "prefixlen":
 		n, err = strconv.Atoi(f[i+1])
 	case i > 0 && i+1 < len(f):
 		var mask uint64
 		mask, err = strconv.ParseUint(f[i+1], 0, 32)
-		for n = 0; n < 32 && mask&(1<<(31-n)) != 0; n++ {
-		}
+		n = bits.OnesCount32(uint32(mask)) // ParseUint has bounded it
 	}
 	p := netip.PrefixFrom(a, n)
 	return p, err == nil && p.IsValid()
@@ -157,7 +157,7 @@ func parseDestination(text string, zero netip.Addr) (netip.Prefix, bool) {
 	if text == "default" {
 		return netip.PrefixFrom(zero, 0), true
 	}
-	addr, bits, slash := strings.Cut(text, "/")
+	addr, length, slash := strings.Cut(text, "/")
 	addr, _, _ = strings.Cut(addr, "%")
 	if zero.Is4() { // older ones print 10/8 for 10.0.0.0/8
 		addr += strings.Repeat(".0", max(0, 3-strings.Count(addr, ".")))
@@ -168,7 +168,7 @@ func parseDestination(text string, zero netip.Addr) (netip.Prefix, bool) {
 	}
 	n := a.BitLen()
 	if slash {
-		if n, err = strconv.Atoi(bits); err != nil {
+		if n, err = strconv.Atoi(length); err != nil {
 			return netip.Prefix{}, false
 		}
 	}

@@ -201,9 +201,10 @@ func (d *freebsd) ensurePeer(ctx context.Context, p peerLink) error {
 		return err
 	}
 	if !okLo || !okHi {
-		if a, b, err = d.makePeer(ctx, p, lo, hi); err != nil {
+		if err := d.makePeer(ctx, p, lo, hi); err != nil {
 			return err
 		}
+		a, b = iface{}, iface{}
 	}
 	if err := errors.Join(d.raise(ctx, loHolder, lo, a), d.raise(ctx, hiHolder, hi, b)); err != nil {
 		return err
@@ -220,17 +221,17 @@ func (d *freebsd) ensurePeer(ctx context.Context, p peerLink) error {
 }
 
 // makePeer makes the pair anew. An end that a killed predecessor left anywhere takes the other one along.
-func (d *freebsd) makePeer(ctx context.Context, p peerLink, lo, hi end) (a, b iface, err error) {
+func (d *freebsd) makePeer(ctx context.Context, p peerLink, lo, hi end) error {
 	loHolder, hiHolder := d.routerHolder(p.Lo.ID), d.routerHolder(p.Hi.ID)
 	for _, left := range [][2]string{{loHolder, lo.name}, {hiHolder, hi.name}, {"", lo.name}, {"", hi.name}} {
 		if err := d.destroy(ctx, left[0], left[1]); err != nil {
-			return a, b, err
+			return err
 		}
 	}
 	m := mark{Instance: d.o.Instance, Network: p.Lo.ID, Jail: markPeer}
 	made, err := d.create(ctx, "epair", m)
 	if err != nil {
-		return a, b, err
+		return err
 	}
 	other := strings.TrimSuffix(made, "a") + "b"
 	for _, s := range [][]string{
@@ -240,8 +241,8 @@ func (d *freebsd) makePeer(ctx context.Context, p peerLink, lo, hi end) (a, b if
 	} {
 		if _, err := d.run(ctx, append([]string{ifconfigPath}, s...)...); err != nil {
 			ctx := context.WithoutCancel(ctx)
-			return a, b, errors.Join(fmt.Errorf("connect %s with %s: %w", loHolder, hiHolder, err), d.destroy(ctx, "", made), d.destroy(ctx, "", lo.name))
+			return errors.Join(fmt.Errorf("connect %s with %s: %w", loHolder, hiHolder, err), d.destroy(ctx, "", made), d.destroy(ctx, "", lo.name))
 		}
 	}
-	return iface{}, iface{}, nil
+	return nil
 }
