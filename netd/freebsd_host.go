@@ -122,21 +122,6 @@ func (d *freebsd) tell(h hostPF, plan []plannedNetwork) {
 	}
 }
 
-// Limits says in words what this host lacks for NAT and published ports on FreeBSD, and how to get it; nothing is changed.
-// An empty answer means that all works.
-func Limits(ctx context.Context, r run.Runner) ([]string, error) {
-	d := &freebsd{o: Options{Runner: r}}
-	routes, err := d.routes(ctx, false)
-	if err != nil {
-		return nil, err
-	}
-	h, err := d.readHost(ctx, routes)
-	if err != nil {
-		return nil, err
-	}
-	return h.limits(), nil
-}
-
 // routes reads the host's routing table.
 func (d *freebsd) routes(ctx context.Context, v6 bool) ([]route, error) {
 	out, err := d.run(ctx, netstatPath, "-rn", "-f", "inet")

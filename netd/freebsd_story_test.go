@@ -169,8 +169,12 @@ func (w *bsdWorld) tell(t *testing.T, td *datadriven.TestData) string {
 	case "teardown":
 		return answer("", w.d.Teardown(ctx))
 	case "limits":
-		l, err := Limits(ctx, w.host)
-		return answer(strings.Join(l, "\n"), err)
+		routes, err := w.d.routes(ctx, false)
+		if err != nil {
+			return answer("", err)
+		}
+		h, err := w.d.readHost(ctx, routes)
+		return answer(strings.Join(h.limits(), "\n"), err)
 	case "restart":
 		w.restart(t)
 		return ""

@@ -5,11 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-)
 
-// pfAnchors are the lines that an administrator's pf.conf needs, in the order
-// that pf wants: translations before filters.
-const pfAnchors = "nat-anchor \"rexcarcer/*\"\nrdr-anchor \"rexcarcer/*\"\nanchor \"rexcarcer/*\""
+	"github.com/rexcarcer/rexcarcer/netd"
+)
 
 // freebsd looks at a FreeBSD host.
 func (h hostCheck) freebsd(ctx context.Context) []finding {
@@ -22,6 +20,8 @@ func (h hostCheck) freebsd(ctx context.Context) []finding {
 	}
 	list = append(list, h.interfaces(ctx)...)
 	list = append(list, h.packetFilter(ctx)...)
+	list = append(list, finding{name: "forwarding", ok: sysctl("net.inet.ip.forwarding") == "1", text: "this host forwards packets: NAT, and published ports for other machines",
+		how: "sysrc gateway_enable=YES, and service routing restart"})
 	list = append(list, finding{name: "racct", ok: sysctl("kern.racct.enable") == "1", text: "limits and accounting by rctl(8)",
 		how: "echo 'kern.racct.enable=1' >> /boot/loader.conf, and reboot"})
 	pools, ok := h.out(ctx, "/sbin/zpool", "list", "-H", "-o", "name")
@@ -57,7 +57,7 @@ func (h hostCheck) packetFilter(ctx context.Context) []finding {
 	rules, _ := h.out(ctx, "/sbin/pfctl", "-s", "rules")
 	all := strings.Contains(nat, `nat-anchor "rexcarcer/*"`) && strings.Contains(nat, `rdr-anchor "rexcarcer/*"`) && strings.Contains("\n"+rules, "\nanchor \"rexcarcer/*\"")
 	return append(list, finding{name: "anchors", ok: all, text: "the host's rules let those of the networks in",
-		how: "put these lines into /etc/pf.conf, translations before filters, then pfctl -f /etc/pf.conf:\n" + pfAnchors})
+		how: "put these lines into /etc/pf.conf, translations before filters, then pfctl -f /etc/pf.conf:\n" + strings.TrimSpace(netd.AnchorLines)})
 }
 
 // bridge reads whether the host's filter sees frames that a bridge forwards:

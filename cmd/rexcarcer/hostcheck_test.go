@@ -22,11 +22,12 @@ func bareHost(answers map[string]string) hostCheck {
 		})
 	}
 	h.Racct = answers["racct"] != ""
+	h.SetSysctl("net.inet.ip.forwarding", answers["forwarding"])
 	return hostCheck{runner: h, root: answers["user"] == "", exists: func(string) bool { return false }, read: func(string) string { return "" }}
 }
 
 var readyHost = map[string]string{
-	"ifconfig -C": "bridge epair gif lo vlan wg", "zpool list -H -o name": "zroot", "racct": "1",
+	"ifconfig -C": "bridge epair gif lo vlan wg", "zpool list -H -o name": "zroot", "racct": "1", "forwarding": "1",
 	"pfctl -s info": "Status: Enabled for 0 days 00:00:05          Debug: Urgent", "pfctl -s nat": "nat-anchor \"rexcarcer/*\" all\nrdr-anchor \"rexcarcer/*\" all",
 	"pfctl -s rules": "anchor \"rexcarcer/*\" all",
 }
@@ -62,6 +63,7 @@ func TestHostCheckSaysInWordsWhatIsMissingAndHowToGetIt(t *testing.T) {
 		{without("pfctl -s info", "Status: Disabled for 0 days"), []string{"without pf ", "sysrc pf_enable=YES"}, false},
 		{without("pfctl -s rules", "pass all"), []string{"without anchors", "nat-anchor \"rexcarcer/*\"\n", "translations before filters"}, false},
 		{without("zpool list -H -o name", "no pools available"), []string{"without zfs", "zpool create"}, false},
+		{without("forwarding", ""), []string{"without forwarding", "gateway_enable=YES"}, false},
 		{without("racct", ""), []string{"without racct", "kern.racct.enable=1"}, false},
 		{without("user", "joe"), []string{"MISSING root"}, true},
 	} {
