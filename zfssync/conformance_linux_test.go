@@ -54,11 +54,9 @@ func openZFS(tb testing.TB) storetest.Opened {
 
 func TestOverlayConforms(t *testing.T) {
 	t.Parallel()
-	storetest.Conform(t, true, openOverlay)
+	storetest.Conform(t, func(t *testing.T) bool { t.Parallel(); return true }, openOverlay)
 }
 
 func TestZFSConforms(t *testing.T) {
-	t.Parallel()
-	zfstest.Require(t)
-	storetest.Conform(t, false, openZFS)
+	storetest.Conform(t, zfstest.Isolated, openZFS)
 }

@@ -83,3 +83,6 @@ func unmountAll(path string) error {
 func syncFS(string) error {
 	return unix.Sync()
 }
+
+// unmount takes down every mount at and below path.
+func (m mounter) unmount(path string) error { return unmountTree(path) }

@@ -239,7 +239,7 @@ func (s *ZFS) Features() Features { return s.feat }
 
 // Teardown implements Store.
 func (s *ZFS) Teardown(context.Context) error {
-	if err := unmountTree(s.dir); err != nil {
+	if err := s.mnt.unmount(s.dir); err != nil {
 		return fmt.Errorf("unmount all below %s: %w", s.dir, err)
 	}
 	return nil

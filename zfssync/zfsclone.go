@@ -182,7 +182,7 @@ func (s *ZFS) Unmount(ctx context.Context, uuid string) error {
 }
 
 func (s *ZFS) unmountJail(uuid string) error {
-	if err := errors.Join(unmountTree(s.jail(uuid)), unmountTree(s.at("jail", uuid))); err != nil {
+	if err := errors.Join(s.mnt.unmount(s.jail(uuid)), s.mnt.unmount(s.at("jail", uuid))); err != nil {
 		return fmt.Errorf("unmount jail %s: %w", uuid, err)
 	}
 	return nil

@@ -25,8 +25,8 @@ type zfsCmd struct {
 }
 
 // fuseMounts is locked while zfs-fuse mounts. It loses one of two file systems that are mounted at once (its threads tell
-// each other by two writes into one pipe), and whoever looks at the lost one waits for ever. /run/lock is there for this.
-const fuseMounts = "/run/lock/rexcarcer-zfs-fuse-mount"
+// each other by two writes into one pipe), and whoever looks at the lost one waits for ever. It lies beside the daemon's socket.
+const fuseMounts = "/var/run/zfs/rexcarcer.mount"
 
 // mounting calls do, which mounts.
 func (z zfsCmd) mounting(ctx context.Context, do func() error) error {

@@ -327,7 +327,7 @@ func (t *zstep) unmount() error {
 		}
 	}
 	at := t.s.builds() + "/" + t.name
-	if err := errors.Join(unmountTree(at), unmountTree(t.at())); err != nil {
+	if err := errors.Join(t.s.mnt.unmount(at), t.s.mnt.unmount(t.at())); err != nil {
 		return err
 	}
 	if err := os.Remove(at); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -164,7 +164,7 @@ func (s *ZFS) rollback(ctx context.Context, obj Object, name string, opt Rollbac
 	if err := s.unused(obj); err != nil {
 		return err
 	}
-	if err := unmountTree(s.at(string(obj.Kind), obj.Name)); err != nil {
+	if err := s.mnt.unmount(s.at(string(obj.Kind), obj.Name)); err != nil {
 		return err
 	}
 	for _, snap := range slices.Backward(later) {

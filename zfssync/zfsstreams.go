@@ -277,7 +277,7 @@ func (s *ZFS) receiveOnto(ctx context.Context, ds string, obj Object, opt Receiv
 	if err := s.confirm(ctx, ds); err != nil {
 		return err
 	}
-	if err := unmountTree(s.at(string(obj.Kind), obj.Name)); err != nil {
+	if err := s.mnt.unmount(s.at(string(obj.Kind), obj.Name)); err != nil {
 		return err
 	}
 	// -F would do this too, but it cannot wait until the unmount is over in all of the kernel.

@@ -84,7 +84,7 @@ func (s *ZFS) Sweep(ctx context.Context, keep Keep) (removed []string, err error
 	var errs []error
 	for _, ds := range l.Leftovers {
 		name := strings.TrimPrefix(ds, s.root+"/staging/")
-		err := errors.Join(unmountTree(s.builds()+"/"+name), unmountTree(s.at("staging", name)))
+		err := errors.Join(s.mnt.unmount(s.builds()+"/"+name), s.mnt.unmount(s.at("staging", name)))
 		if err == nil {
 			err = s.remove(ctx, ds)
 		}

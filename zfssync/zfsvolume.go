@@ -135,7 +135,7 @@ func (s *ZFS) DestroyVolume(ctx context.Context, id VolumeID) error {
 			return fmt.Errorf("destroy volume %s: its snapshot %s is being sent or held: %w", id, snap.name, ErrInUse)
 		}
 	}
-	if err := unmountTree(at); err != nil {
+	if err := s.mnt.unmount(at); err != nil {
 		return fmt.Errorf("destroy volume %s: %w", id, err)
 	}
 	if err := s.remove(ctx, ds); err != nil {

@@ -15,8 +15,9 @@ import (
 
 // The files that test processes of one machine share.
 const (
-	usersLock = "/run/rexcarcer-zfstest.users" // shared while a process uses the daemon
-	startLock = "/run/rexcarcer-zfstest.start" // exclusive while one starts it
+	socketDir = "/run/zfs"                   // where zfs(8) finds the daemon
+	usersLock = socketDir + "/zfstest.users" // shared while a process uses the daemon
+	startLock = socketDir + "/zfstest.start" // exclusive while one starts it
 )
 
 // guardian starts zfs-fuse and ends it when nobody holds usersLock any more. Who comes just then waits for the lock that
@@ -31,7 +32,6 @@ flock -x 9
 for pool in $(zpool list -H -o name); do
 	case $pool in ` + prefix + `*) zpool destroy -f "$pool" ;; esac
 done
-rm -f ` + memory + prefix + `*
 kill $pid
 for i in 1 2 3 4 5 6 7 8 9 10; do
 	kill -0 $pid || exit 0
@@ -56,6 +56,9 @@ func daemon() error {
 const startTime = 2 * time.Minute
 
 func start() (err error) {
+	if err := os.MkdirAll(socketDir, 0o700); err != nil {
+		return err
+	}
 	if started.lock, err = lock(usersLock, unix.LOCK_SH); err != nil {
 		return err
 	}

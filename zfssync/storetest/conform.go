@@ -21,9 +21,9 @@ type Opened struct {
 	Reopen func() Opened
 }
 
-// Conform runs the suite. open gives a fresh store, which ends with the test; several are open at once. parallel runs its
-// tests beside each other.
-func Conform(t *testing.T, parallel bool, open func(tb testing.TB) Opened) {
+// Conform runs the suite. open gives a fresh store, which ends with the test; several are open at once. begin comes before
+// each test, which it leaves out by false.
+func Conform(t *testing.T, begin func(t *testing.T) bool, open func(tb testing.TB) Opened) {
 	t.Helper()
 	testenv.RequireRoot(t)
 	for _, c := range []struct {
@@ -49,10 +49,9 @@ func Conform(t *testing.T, parallel bool, open func(tb testing.TB) Opened) {
 		{"ManyAtOnce", manyAtOnce},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if parallel {
-				t.Parallel()
+			if begin(t) {
+				c.test(t, open)
 			}
-			c.test(t, open)
 		})
 	}
 }
