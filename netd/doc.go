@@ -1,6 +1,9 @@
 // Package netd makes the networks of this host so, from one Config: a bridge and a router namespace per network, a
 // network namespace with its interfaces per jail, and the nftables rules between them.
 //
+// There is a driver for Linux, described here, one for FreeBSD, described at the type freebsd (freebsd.go) and in
+// docs/design/freebsd-networks.md, and Sim, which only remembers.
+//
 // Laws:
 //
 //   - Set and Attach take the whole wish. Doing them twice is harmless, and a call that was killed at any step converges
