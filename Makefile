@@ -13,7 +13,7 @@ PKGS        := ./...
 
 # Debian packages: what the daemon needs on a host, then what tests and benches talk to.
 HOST_DEBS   := runc crun nftables debootstrap debian-archive-keyring iproute2 ca-certificates procps gpgv
-TEST_DEBS   := busybox-static dnsutils prometheus openssl jq postgresql-client curl e2fsprogs util-linux xz-utils docker-registry zfs-fuse openssh-client openssh-server eatmydata
+TEST_DEBS   := busybox-static dnsutils prometheus openssl jq postgresql-client curl e2fsprogs util-linux mandoc xz-utils docker-registry zfs-fuse openssh-client openssh-server eatmydata
 BENCH_DEBS  := dnsperf etcd-server etcd-client podman rsync
 
 .PHONY: help
@@ -67,6 +67,10 @@ cross: ## FreeBSD: build, vet and compile the tests, amd64 and arm64; Linux arm6
 	@for t in freebsd/amd64 freebsd/arm64 linux/arm64; do \
 		echo "== $$t"; GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build ./... && GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) vet ./... || exit 1; done
 
+.PHONY: freebsd-pkg
+freebsd-pkg: ## packages for FreeBSD's pkg(8) in dist/, amd64 and arm64
+	@for a in amd64 arm64; do scripts/freebsd-pkg $$a $(VERSION) dist; done
+
 GOLANGCI := $(TOOLS)/golangci-lint
 $(GOLANGCI):
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -90,4 +94,4 @@ demo-down: ## stop the demo and check that nothing is left
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf bin bench-results cover.out
+	rm -rf bin dist bench-results cover.out
