@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/test/bench/report"
@@ -22,7 +23,7 @@ func newMeasure(c config, storage, peer string) *measure {
 	}
 	return &measure{
 		c:         c,
-		whole:     row("a tree of 1 GiB", "MiB/s", peer),
+		whole:     row(fmt.Sprintf("a tree of %d MiB", c.mib), "MiB/s", peer),
 		sync:      row("the same tree", "MiB/s", "rsync -a"),
 		share:     row("second version, 1 % new", "% of bytes", ""),
 		again:     row("second version, time", "s", ""),
