@@ -108,7 +108,7 @@ func TestABuildDoesNotFillTheDisk(t *testing.T) {
 		t.Fatalf("mount a small tmpfs: %v", err)
 	}
 	t.Cleanup(func() { // after the daemon has ended
-		if err := syscall.Unmount(small, syscall.MNT_DETACH); err != nil {
+		if err := errors.Join(syscall.Unmount(small, syscall.MNT_DETACH), os.Remove(small)); err != nil {
 			t.Error(err)
 		}
 	})
