@@ -25,8 +25,6 @@ type Config struct {
 	// Join waits in an empty directory for a group to take this host in,
 	// instead of founding one.
 	Join bool
-	// Generation is raised each time a lone survivor has recovered the group.
-	Generation uint64
 
 	// Timeouts of raft; zero takes 800 ms (150 ms in a group of one, where
 	// nobody else can be waited for).

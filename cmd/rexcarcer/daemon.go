@@ -112,7 +112,7 @@ func (d *daemon) openCluster() error {
 	}
 	conf := cluster.Config{
 		Dir: d.o.DataDir, Log: d.log, Reg: d.reg, Clock: time.Now, Fatal: d.fatal,
-		Join: d.m.kept.Joined, Generation: d.m.kept.Generation, Heartbeat: d.o.Heartbeat,
+		Join: d.m.kept.Joined, Heartbeat: d.o.Heartbeat,
 	}
 	if d.peers != nil {
 		conf.Layer, conf.Peers, conf.Advertise = d.peers.layer, d.clusterPeers(), d.advertised()

@@ -64,7 +64,7 @@ func recoverHost(o options, c *cli.Context) error {
 	}
 	var fatal error
 	got, err := cluster.Recover(cluster.Config{
-		Dir: o.DataDir, Advertise: advertise, Generation: kept.Generation, Clock: time.Now,
+		Dir: o.DataDir, Advertise: advertise, Clock: time.Now,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Fatal: func(err error) { fatal = err },
 	})
 	if err == nil {
