@@ -123,7 +123,7 @@ type View struct {
 	Router  []netip.Addr `json:"router"`  // addresses of the router on its side of the network
 	Uplink  netip.Addr   `json:"uplink"`  // the router's address towards the host
 	Ports   []PortView   `json:"ports"`   // sorted by Jail, then NIC
-	Rules   string       `json:"rules"`   // the router's nftables rules as nft prints them
+	Rules   string       `json:"rules"`   // the router's rules as nft or pfctl prints them
 	Foreign []string     `json:"foreign"` // members of the bridge that are not ours
 }
 

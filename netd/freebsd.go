@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -54,7 +55,7 @@ type freebsd struct {
 
 var _ Driver = (*freebsd)(nil)
 
-// Programs, by the absolute paths of the base system: the daemon's PATH is not to be trusted (rc's is bare).
+// Programs, by the absolute paths of the base system: the PATH of rc is bare.
 const (
 	ifconfigPath = "/sbin/ifconfig"
 	routePath    = "/sbin/route"
@@ -113,7 +114,16 @@ func newFreeBSD(o Options) (*freebsd, error) {
 
 // run starts a tool of the host and returns its standard output, also beside an error.
 func (d *freebsd) run(ctx context.Context, argv ...string) (string, error) {
-	res, err := d.o.Runner.Run(ctx, run.Cmd{Argv: argv, Timeout: toolTimeout})
+	return d.start(ctx, run.Cmd{Argv: argv, Timeout: toolTimeout})
+}
+
+// start runs c. A program that is not where the base system has it is looked for in PATH.
+func (d *freebsd) start(ctx context.Context, c run.Cmd) (string, error) {
+	res, err := d.o.Runner.Run(ctx, c)
+	if run.NotFound(err) {
+		c.Argv = slices.Concat([]string{path.Base(c.Argv[0])}, c.Argv[1:])
+		res, err = d.o.Runner.Run(ctx, c)
+	}
 	return string(res.Stdout), err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -187,14 +188,37 @@ func TestFreeBSDTellsThatAPortCannotBeHad(t *testing.T) {
 	}
 }
 
-// TestFreeBSDRunsWhereToolsAreMissing: a program that is not on the host is an error like others, with its name.
-func TestFreeBSDRunsWhereToolsAreMissing(t *testing.T) {
-	t.Parallel()
-	d, err := newFreeBSD(Options{Instance: "t1", RunDir: filepath.Join(t.TempDir(), "run")}) // the real runner, on whatever this is
-	if err != nil {
-		t.Fatal(err)
+// elsewhere is a host that has a program in another place, or nowhere.
+type elsewhere struct {
+	run.Runner
+	program string
+	nowhere bool
+}
+
+func (e elsewhere) Run(ctx context.Context, c run.Cmd) (run.Result, error) {
+	if c.Argv[0] == e.program || e.nowhere && c.Argv[0] == filepath.Base(e.program) {
+		return run.Result{RC: -1}, &run.Error{Argv: c.Argv, RC: -1, Err: fs.ErrNotExist}
 	}
-	if _, err := d.run(t.Context(), "/nonexistent/ifconfig", "-l"); err == nil || !missing(err) || !strings.Contains(err.Error(), "/nonexistent/ifconfig") {
-		t.Errorf("got %v", err)
+	return e.Runner.Run(ctx, c)
+}
+
+func TestFreeBSDRunsWhereToolsAreElsewhereOrMissing(t *testing.T) {
+	t.Parallel()
+	wish := bsdWish{nets: []Network{bsdNet(0)}}
+	for _, program := range []string{ifconfigPath, netstatPath, pfctlPath, jlsPath} {
+		w := newBSD(t)
+		w.d.o.Runner = elsewhere{Runner: w.host, program: program}
+		if err := w.d.Set(t.Context(), Config{Networks: wish.nets}); err != nil {
+			t.Errorf("%s in another place: %v", program, err)
+		}
+	}
+	w := newBSD(t)
+	w.d.o.Runner = elsewhere{Runner: w.host, program: netstatPath, nowhere: true}
+	if err := w.make(t, wish); err != nil || !strings.Contains(w.log.String(), "no netstat") {
+		t.Errorf("got %v, %s", err, w.log.String())
+	}
+	w.d.o.Runner = elsewhere{Runner: w.host, program: ifconfigPath, nowhere: true}
+	if err := w.make(t, wish); err == nil || !strings.Contains(err.Error(), "ifconfig -l") {
+		t.Errorf("got %v, want what is missing", err)
 	}
 }

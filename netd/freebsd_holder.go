@@ -76,7 +76,7 @@ func (d *freebsd) holders(ctx context.Context, prefix string) ([]string, error) 
 // removeHolder removes a vnet jail with all that runs in its children; one that is not there is success.
 func (d *freebsd) removeHolder(ctx context.Context, name string) error {
 	// jail -R gives processes ten seconds before it kills them.
-	_, err := d.o.Runner.Run(ctx, run.Cmd{Argv: []string{jailPath, "-R", name}, Timeout: toolTimeout + 30*time.Second})
+	_, err := d.start(ctx, run.Cmd{Argv: []string{jailPath, "-R", name}, Timeout: toolTimeout + 30*time.Second})
 	if err != nil && !said(err, "not found") {
 		return fmt.Errorf("remove vnet jail %s: %w", name, err)
 	}

@@ -58,8 +58,7 @@ func (d *freebsd) pfctl(ctx context.Context, t pfTarget, stdin string, args ...s
 	if stdin != "" {
 		c.Stdin = strings.NewReader(stdin)
 	}
-	res, err := d.o.Runner.Run(ctx, c)
-	return string(res.Stdout), err
+	return d.start(ctx, c)
 }
 
 // load makes the rules at a target exactly text: nothing when they were loaded before, the tables alone when only members
@@ -183,5 +182,5 @@ func parseAnchors(out, instance string) []string {
 
 // noPF: the kernel has no pf, or its module is not loaded.
 func noPF(err error) bool {
-	return said(err, "/dev/pf: No such file or directory") || said(err, "/dev/pf: Device not configured") || run.RC(err) == -1 && missing(err)
+	return said(err, "/dev/pf: No such file or directory") || said(err, "/dev/pf: Device not configured") || run.NotFound(err)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os/exec"
 	"strings"
 	"time"
 )
@@ -50,6 +52,12 @@ func RC(err error) int {
 		return e.RC
 	}
 	return -1
+}
+
+// NotFound says whether err is that the program itself is not there.
+func NotFound(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.RC < 0 && (errors.Is(e.Err, exec.ErrNotFound) || errors.Is(e.Err, fs.ErrNotExist))
 }
 
 // quoteArgv shows argv so that a person can paste it; long commands are cut.

@@ -229,3 +229,16 @@ func TestOneWriterForBothStreamsIsWrittenByOneGoroutine(t *testing.T) {
 		t.Errorf("error lost the output: %v", err)
 	}
 }
+
+func TestAProgramThatIsNotThereIsKnown(t *testing.T) {
+	t.Parallel()
+	for argv0, want := range map[string]bool{"/nonexistent/x": true, "no-such-program-anywhere": true, "false": false} {
+		_, err := Real{}.Run(t.Context(), Cmd{Argv: []string{argv0}})
+		if got := NotFound(err); got != want || err == nil {
+			t.Errorf("%s: got %v (%v), want %v", argv0, got, err, want)
+		}
+	}
+	if NotFound(nil) {
+		t.Error("success is no missing program")
+	}
+}
