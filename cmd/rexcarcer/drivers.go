@@ -54,7 +54,7 @@ func openDrivers(o options, instance string, reg prometheus.Registerer, log *slo
 	if err != nil {
 		return drivers{}, err
 	}
-	store, err := openStore(o, zfssync.Config{Dir: filepath.Join(o.DataDir, "storage"), Mirror: o.Mirror, Hide: []string{o.DataDir, o.RunDir}, Runner: run.Real{}, Log: log})
+	store, err := openStore(o, zfssync.Config{Dir: filepath.Join(o.DataDir, "storage"), Mirror: o.Mirror, Instance: instance, Hide: []string{o.DataDir, o.RunDir}, Runner: run.Real{}, Log: log})
 	if err != nil {
 		return drivers{}, errors.Join(err, nets.Close())
 	}
@@ -63,14 +63,6 @@ func openDrivers(o options, instance string, reg prometheus.Registerer, log *slo
 		return drivers{}, errors.Join(err, nets.Close(), store.Close())
 	}
 	return drivers{jails: jails, nets: nets, store: store, router: router}, nil
-}
-
-// openStore is the store that this host can have.
-func openStore(o options, c zfssync.Config) (zfssync.Store, error) {
-	if o.Runtime == "jail" {
-		return zfssync.OpenPlain(c)
-	}
-	return zfssync.OpenOverlay(c)
 }
 
 // routerConfig makes this very binary the router's. Its size and time say

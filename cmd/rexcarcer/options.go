@@ -33,6 +33,7 @@ type options struct {
 	Domain  string
 	Labels  map[string]string
 	Mirror  string
+	Storage string // auto, overlay, zfs:POOL/DATASET
 
 	ClusterBind string
 	SyncRate    int64         // bytes per second; 0: no limit
@@ -72,6 +73,7 @@ type fileConfig struct {
 	Domain      *string           `hcl:"domain,optional"`
 	Labels      map[string]string `hcl:"labels,optional"`
 	Mirror      *string           `hcl:"mirror,optional"`
+	Storage     *string           `hcl:"storage,optional"`
 	Runtime     *string           `hcl:"runtime,optional"`
 	ClusterBind *string           `hcl:"cluster_bind,optional"`
 	ClusterPort *int              `hcl:"cluster_port,optional"`
@@ -121,6 +123,7 @@ func daemonFlags() []cli.Flag {
 		str("name", "", "name of this host (default: its hostname)"),
 		str("domain", "rex.internal", "DNS domain of a new cluster"),
 		&cli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` for placement; may be repeated", EnvVars: env("label")},
+		str("storage", storageAuto, "where images and volumes are kept: overlay, or `zfs:POOL/DATASET`; chosen at the first start"),
 		str("mirror", "", "where debian:SUITE bases come from (default: the host's own apt source)"),
 		str("cluster-bind", "", "address of the cluster port (default: all)"),
 		num("cluster-port", clusterPort, "port on which members speak to each other; 0: a cluster of one (default with -dev)"),
@@ -178,7 +181,7 @@ func optionsFrom(c *cli.Context) (options, error) {
 	}
 	o := options{
 		Dev: c.Bool("dev"), Runtime: text("runtime", file.Runtime), DataDir: text("data-dir", file.DataDir), RunDir: text("run-dir", file.RunDir),
-		LogDir: text("log-dir", file.LogDir), Name: text("name", file.Name), Domain: text("domain", file.Domain), Mirror: text("mirror", file.Mirror),
+		LogDir: text("log-dir", file.LogDir), Name: text("name", file.Name), Domain: text("domain", file.Domain), Mirror: text("mirror", file.Mirror), Storage: text("storage", file.Storage),
 		ClusterBind: text("cluster-bind", file.ClusterBind), ClusterPort: number("cluster-port", file.ClusterPort),
 		Advertise: text("advertise", file.Advertise), GossipPort: number("gossip-port", file.GossipPort), Heartbeat: c.Duration("heartbeat"),
 		SyncRate: int64(number("sync-rate", file.SyncRate)) << 20,
