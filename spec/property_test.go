@@ -34,7 +34,7 @@ func genCluster(t *rapid.T) string {
 		env := rapid.MapOf(rapid.StringMatching(`[A-Z][A-Z0-9_]{0,5}`), rapid.StringMatching(`[ -!#$&-~]{0,12}`)).Draw(t, "env")
 		b.WriteString("env = {\n")
 		for _, k := range keysOf(env) {
-			v, _ := json.Marshal(strings.NewReplacer("${", "x", "%{", "x", "<", "", ">", "", "&", "").Replace(env[k]))
+			v, _ := json.Marshal(strings.NewReplacer("${", "x", "%{", "x", "<", "_", ">", "_", "&", "_").Replace(env[k]))
 			fmt.Fprintf(&b, "%s%s%s= %s\n", pad(), k, pad(), v)
 		}
 		b.WriteString("}\n")
