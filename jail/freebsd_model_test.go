@@ -154,6 +154,50 @@ func TestFreeBSDCrashAtAnyCommandThenRetryConverges(t *testing.T) {
 	}
 }
 
+func TestFreeBSDCommandThatFailsIsNamedAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	for n := 1; ; n++ {
+		m := newMachine(t)
+		s := m.spec("web-1")
+		s.NetNS = "rexn-i-99aabbcc"
+		file := filepath.Join(m.dir, "one-file")
+		must(t, os.WriteFile(file, nil, 0o600))
+		s.Mounts = append(s.Mounts, Mount{Source: file, Target: "/etc/one-file", ReadOnly: true})
+		_, err := m.Run(t.Context(), runOf("/usr/sbin/jail", "-c", "name=rexn-i-99aabbcc", "path=/", "vnet", "persist", "children.max=64"))
+		must(t, err)
+		before := m.clean()
+		m.FailAt(n)
+		_, err = m.d.Start(t.Context(), s)
+		failed := m.Failed()
+		if failed == "" { // there are no more
+			must(t, err)
+			if n < 20 {
+				t.Errorf("only %d commands: %q", n, m.Calls())
+			}
+			return
+		}
+		if err == nil || !strings.Contains(err.Error(), "start jail web-1") {
+			t.Errorf("command %d, %s, failed: got %v", n, failed, err)
+		}
+		if left := m.clean(); left != before {
+			t.Errorf("command %d, %s, failed, and there is left %s", n, failed, left)
+		}
+		m.ResetCalls()
+		_, err = m.d.Start(t.Context(), s)
+		must(t, err)
+		m.FailAt(1 + n%7) // and on the way down
+		err = m.d.Remove(t.Context(), s.ID)
+		if m.Failed() != "" && err == nil && m.clean() != before {
+			t.Errorf("%s failed, nobody said so, and there is left %s", m.Failed(), m.clean())
+		}
+		must(t, m.d.Remove(t.Context(), s.ID))
+		if left := m.clean(); left != before {
+			t.Errorf("left %s", left)
+		}
+		_ = m.d.Close()
+	}
+}
+
 func stopped(ctx context.Context) func(*FreeBSD, Spec) error {
 	return func(d *FreeBSD, s Spec) error {
 		_, err := d.Start(ctx, s)

@@ -39,6 +39,8 @@ type Host struct {
 	sections map[string]func() string // what State shows
 	calls    []string
 	crash    crash
+	failIn   int    // commands until one fails; 0: none
+	failed   string // the one that did
 
 	// What the handlers keep; all guarded by mu. Handlers of other files add their own through Section and closures.
 	jails    []*Jail // dying ones too
@@ -113,6 +115,10 @@ func (h *Host) Run(ctx context.Context, c run.Cmd) (run.Result, error) {
 	if h.crash.crashed && !(crashes && h.crash.after) {
 		h.mu.Unlock()
 		return run.Result{RC: -1}, &run.Error{Argv: c.Argv, RC: -1, Err: ErrCrash}
+	}
+	if h.fails(c) {
+		h.mu.Unlock()
+		return finish(c, Fail(1, "freebsdtest: it was made to fail"), nil)
 	}
 	if strings.HasSuffix(c.Argv[0], "jexec") && !h.Net.tool(c) { // takes as long as it takes
 		h.mu.Unlock()
@@ -200,6 +206,31 @@ func (h *Host) Revive() bool {
 	was := h.crash.crashed
 	h.crash = crash{}
 	return was
+}
+
+// FailAt lets the n-th command from now (1: the next one) fail and do nothing.
+func (h *Host) FailAt(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failIn, h.failed = n, ""
+}
+
+// Failed is the command that was made to fail, "" when it has not come.
+func (h *Host) Failed() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failed
+}
+
+func (h *Host) fails(c run.Cmd) bool {
+	if h.failIn == 0 {
+		return false
+	}
+	if h.failIn--; h.failIn > 0 {
+		return false
+	}
+	h.failed = line(c)
+	return true
 }
 
 func (c *crash) step() bool {

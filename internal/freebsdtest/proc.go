@@ -58,6 +58,11 @@ func (h *Host) Start(c run.Cmd) (*Proc, error) {
 		h.mu.Unlock()
 		return nil, ErrCrash
 	}
+	if h.fails(c) {
+		h.mu.Unlock()
+		_, err := finish(c, Fail(1, "freebsdtest: it was made to fail"), nil)
+		return nil, err
+	}
 	p, r := h.spawn(context.Background(), c)
 	h.mu.Unlock()
 	if p == nil {
