@@ -78,8 +78,17 @@ const buildNetwork = "rexcarcer-build"
 // those of clouds' metadata (169.254.169.0) and of the routers' uplinks.
 const buildSubnets = 160
 
-func buildSubnet(n int) netip.Prefix {
-	return netip.PrefixFrom(netip.AddrFrom4([4]byte{169, 254, byte(1 + n%buildSubnets), 0}), 24)
+// buildRange is where they are. FreeBSD forwards nothing to link-local
+// addresses (RFC 3927, section 2.7), not even answers to what NAT let out.
+func buildRange(runtime string) [2]byte {
+	if runtime == runtimeJail {
+		return [2]byte{198, 18} // for tests of networks, RFC 2544
+	}
+	return [2]byte{169, 254}
+}
+
+func buildSubnet(high [2]byte, n int) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{high[0], high[1], byte(1 + n%buildSubnets), 0}), 24)
 }
 
 // buildNet is named by the data directory, and its subnet begins there:
@@ -146,15 +155,16 @@ func (n *networks) moveBuild(from netip.Addr) {
 
 // slots are the addresses of the build network.
 type slots struct {
+	high   [2]byte // of the subnets; immutable
 	mu     sync.Mutex
 	number int                 // guarded by mu; of the subnet
 	used   map[netip.Addr]bool // guarded by mu
 	ever   bool                // guarded by mu; the network is made at the first build
 }
 
-func newSlots(dir string) *slots {
+func newSlots(dir, runtime string) *slots {
 	sum := sha256.Sum256([]byte(dir))
-	return &slots{number: int(sum[0]), used: map[netip.Addr]bool{}}
+	return &slots{high: buildRange(runtime), number: int(sum[0]), used: map[netip.Addr]bool{}}
 }
 
 func (s *slots) take() (netip.Addr, error) {
@@ -162,7 +172,7 @@ func (s *slots) take() (netip.Addr, error) {
 	defer s.mu.Unlock()
 	s.ever = true
 	// The first address is the gateway's, the second the host's.
-	subnet := buildSubnet(s.number)
+	subnet := buildSubnet(s.high, s.number)
 	for a := subnet.Addr().Next().Next().Next(); subnet.Contains(a.Next()); a = a.Next() {
 		if !s.used[a] {
 			s.used[a] = true
@@ -182,7 +192,7 @@ func (s *slots) give(a netip.Addr) {
 func (s *slots) move(from netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !buildSubnet(s.number).Contains(from) {
+	if !buildSubnet(s.high, s.number).Contains(from) {
 		return false
 	}
 	s.number++
@@ -193,5 +203,5 @@ func (s *slots) move(from netip.Addr) bool {
 func (s *slots) wanted() (netip.Prefix, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return buildSubnet(s.number), s.ever
+	return buildSubnet(s.high, s.number), s.ever
 }

@@ -35,8 +35,8 @@ func TestABuildGoesAroundASubnetThatTheHostUses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	w.host()
-	first := newSlots(w.dir).number
-	nets := &busyNets{busy: map[netip.Prefix]bool{buildSubnet(first): true, buildSubnet(first + 1): true}}
+	first := newSlots(w.dir, "").number
+	nets := &busyNets{busy: map[netip.Prefix]bool{buildSubnet(buildRange(""), first): true, buildSubnet(buildRange(""), first + 1): true}}
 	ctx, cancel := context.WithCancel(t.Context())
 	a, err := New(ctx, Config{Host: "h1", Name: "host1", Dir: w.dir, RunDir: w.dir, LogDir: w.dir, Cluster: w.log,
 		Jails: jail.NewSim(jail.SimConfig{}), Nets: nets, Store: w.store, Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
@@ -53,8 +53,8 @@ func TestABuildGoesAroundASubnetThatTheHostUses(t *testing.T) {
 		_ = a.Close()
 	}()
 	slot, err := a.buildSlot(ctx)
-	if err != nil || !buildSubnet(first+2).Contains(slot) {
-		t.Fatalf("got %v, %v; want an address of %v", slot, err, buildSubnet(first+2))
+	if err != nil || !buildSubnet(buildRange(""), first+2).Contains(slot) {
+		t.Fatalf("got %v, %v; want an address of %v", slot, err, buildSubnet(buildRange(""), first+2))
 	}
 	net, err := a.attachBuild(ctx, "step")
 	if err != nil {
@@ -62,5 +62,13 @@ func TestABuildGoesAroundASubnetThatTheHostUses(t *testing.T) {
 	}
 	if err := net.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestBuildsUnderJailHaveAddressesThatFreeBSDForwards(t *testing.T) {
+	t.Parallel()
+	slot, err := newSlots(t.TempDir(), runtimeJail).take()
+	if err != nil || slot.IsLinkLocalUnicast() || !netip.MustParsePrefix("198.18.0.0/16").Contains(slot) {
+		t.Errorf("got %v, %v", slot, err)
 	}
 }

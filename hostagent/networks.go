@@ -31,7 +31,7 @@ type networks struct {
 }
 
 func newNetworks(a *Agent) *networks {
-	return &networks{a: a, wakeup: make(chan struct{}, 1), build: newSlots(a.c.Dir), routers: map[string]*router{}, ready: map[string]error{}, changed: make(chan struct{})}
+	return &networks{a: a, wakeup: make(chan struct{}, 1), build: newSlots(a.c.Dir, a.c.Runtime), routers: map[string]*router{}, ready: map[string]error{}, changed: make(chan struct{})}
 }
 
 // NetworksOf is the pure part: what s wants of this host's networks. Every

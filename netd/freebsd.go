@@ -77,7 +77,7 @@ const (
 
 // freebsdLinkRange is what DefaultLinkRange is on Linux: FreeBSD forwards no packet to 169.254.0.0/16 (RFC 3927, section 2.7),
 // and answers of the outside to a router are such. This one is of the range for tests of networks (RFC 2544), which is
-// routed nowhere.
+// routed nowhere; 198.18.0.0/16 of it is for builds.
 var freebsdLinkRange = netip.MustParsePrefix("198.19.192.0/18")
 
 // NewFreeBSD returns the driver of FreeBSD hosts. It compiles everywhere, so that it can be tested against a Runner that
