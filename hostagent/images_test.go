@@ -36,7 +36,7 @@ func TestABuildGoesAroundASubnetThatTheHostUses(t *testing.T) {
 	w := newWorld(t, nil)
 	w.host()
 	first := newSlots(w.dir, "").number
-	nets := &busyNets{busy: map[netip.Prefix]bool{buildSubnet(buildRange(""), first): true, buildSubnet(buildRange(""), first + 1): true}}
+	nets := &busyNets{busy: map[netip.Prefix]bool{buildSubnet(buildRange(""), first): true, buildSubnet(buildRange(""), first+1): true}}
 	ctx, cancel := context.WithCancel(t.Context())
 	a, err := New(ctx, Config{Host: "h1", Name: "host1", Dir: w.dir, RunDir: w.dir, LogDir: w.dir, Cluster: w.log,
 		Jails: jail.NewSim(jail.SimConfig{}), Nets: nets, Store: w.store, Clock: time.Now, Log: slog.New(slog.DiscardHandler)})

@@ -123,10 +123,10 @@ func (d *freebsd) tell(h hostPF, plan []plannedNetwork) {
 
 // routes reads the host's routing table.
 func (d *freebsd) routes(ctx context.Context, v6 bool) ([]route, error) {
-	out, err := d.run(ctx, netstatPath, "-rn", "-f", "inet")
+	out, err := d.run(ctx, netstatPath, "-rnW", "-f", "inet")
 	if err == nil && v6 {
 		var six string
-		six, err = d.run(ctx, netstatPath, "-rn", "-f", "inet6")
+		six, err = d.run(ctx, netstatPath, "-rnW", "-f", "inet6")
 		out += six
 	}
 	if run.NotFound(err) {

@@ -132,22 +132,27 @@ type route struct {
 	Dev     string
 }
 
-// parseRoutes reads `netstat -rn -f inet` or `-f inet6`; lines of no address are left out.
+// parseRoutes reads `netstat -rnW -f inet` or `-f inet6`; lines of no address are left out. Without -W names of interfaces are
+// cut, with it there are more columns: the header says which.
 func parseRoutes(out string) []route {
 	var routes []route
 	zero := netip.IPv4Unspecified()
+	netif := 3
 	for l := range strings.Lines(out) {
 		f := strings.Fields(l)
 		switch {
 		case len(f) == 1 && f[0] == "Internet6:":
 			zero = netip.IPv6Unspecified()
 			continue
-		case len(f) < 4 || f[0] == "Destination":
+		case len(f) > 0 && f[0] == "Destination":
+			netif = max(3, slices.Index(f, "Netif"))
+			continue
+		case len(f) <= netif:
 			continue
 		}
 		dst, ok := parseDestination(f[0], zero)
 		if ok {
-			routes = append(routes, route{Dst: dst, Gateway: f[1], Flags: f[2], Dev: f[3]})
+			routes = append(routes, route{Dst: dst, Gateway: f[1], Flags: f[2], Dev: f[netif]})
 		}
 	}
 	return routes

@@ -175,6 +175,16 @@ func TestFreeBSDParsersKnowOtherForms(t *testing.T) {
 	if want := "[{10.0.0.0/8 link#1 U em0} {192.168.1.0/32 x U em1} {::/0 fe80::1%em0 UGS em0} {fe80::/64 link#2 U lo0}]"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+	got = fmt.Sprint(parseRoutes("Internet:\nDestination Gateway Flags Nhop# Mtu Netif Expire\n10.66.0.0/24 link#5 U 3 1500 rbaaaa00010\nshort link#1 U 1\n"))
+	if want := "[{10.66.0.0/24 link#5 U rbaaaa00010}]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	bridge := []link{{iface: iface{Name: "rbaaaa00010"}}}
+	for dev, foreign := range map[string]bool{"rbaaaa00010": false, "rbaaaa0001": false, "rbaaaa00": false, "rb": true, "em0": true} {
+		if used := usedBy([]route{{Dst: mustP("10.66.0.0/24"), Dev: dev}}, bridge); (len(used) > 0) != foreign {
+			t.Errorf("%s: got %v", dev, used)
+		}
+	}
 	for _, text := range []string{"", " \n", `{"__version": "2", "jail-information": {"jail": []}}`, `{"__version": "2", "jail-information": {}}`} {
 		if jails, err := parseJails(text); err != nil || len(jails) != 0 {
 			t.Errorf("%q: got %v, %v, want none", text, jails, err)

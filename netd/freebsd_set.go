@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -109,7 +110,8 @@ func (d *freebsd) plan(ctx context.Context, found []link, nets []Network) ([]pla
 func usedBy(routes []route, ours []link) []used {
 	var out []used
 	for _, r := range routes {
-		own := r.Dev == "lo0" || slices.ContainsFunc(ours, func(l link) bool { return l.Name == r.Dev })
+		// An old netstat may cut names all the same.
+		own := r.Dev == "lo0" || slices.ContainsFunc(ours, func(l link) bool { return l.Name == r.Dev || len(r.Dev) >= 8 && strings.HasPrefix(l.Name, r.Dev) })
 		if !own && !r.Dst.Addr().IsMulticast() && !(r.Dst.Addr().Is6() && r.Dst.Addr().IsLinkLocalUnicast()) {
 			out = append(out, used{Prefix: r.Dst, Dev: r.Dev})
 		}

@@ -69,26 +69,32 @@ func (n *Net) reach(vnet int, a netip.Addr) *NIC {
 	return nil
 }
 
-// netstat is netstat -rn -f inet or inet6.
+// netstat is netstat -rn[W] -f inet or inet6. Without -W interfaces are cut to 10 characters, with it there are more columns.
 func (n *Net) netstat(_ *Host, _ run.Cmd, args []string) Reply {
 	vnet, args, r := n.enter("netstat", args)
 	if r.RC != 0 {
 		return r
 	}
-	if len(args) != 3 || args[0] != "-rn" || args[1] != "-f" {
+	if len(args) != 3 || args[0] != "-rn" && args[0] != "-rnW" || args[1] != "-f" {
 		return Fail(1, "freebsdtest: netstat %s: not modelled", strings.Join(args, " "))
 	}
-	four := args[2] == "inet"
+	four, wide := args[2] == "inet", args[0] == "-rnW"
 	var b strings.Builder
 	b.WriteString("Routing tables\n\n" + map[bool]string{true: "Internet", false: "Internet6"}[four] + ":\n")
-	b.WriteString("Destination        Gateway            Flags         Netif Expire\n")
+	line := func(dst, gw, flags, more, dev string) {
+		if !wide {
+			more, dev = "", dev[:min(len(dev), 10)]
+		}
+		fmt.Fprintf(&b, "%-18s %-18s %-8s %-14s %10s\n", dst, gw, flags, more, dev)
+	}
+	line("Destination", "Gateway", "Flags", "Nhop#   Mtu", "Netif Expire")
 	for _, r := range n.routes[vnet] {
 		dst := r.Dst.String()
 		if r.Dst.Bits() == 0 {
 			dst = "default"
 		}
 		if r.Dst.Addr().Is4() == four {
-			fmt.Fprintf(&b, "%-18s %-18s UGS %14s\n", dst, r.Gw, r.Dev.Name)
+			line(dst, r.Gw, "UGS", "1   1500", r.Dev.Name)
 		}
 	}
 	for i, x := range n.nics {
@@ -97,9 +103,9 @@ func (n *Net) netstat(_ *Host, _ run.Cmd, args []string) Reply {
 				continue
 			}
 			if x.Kind != "lo" {
-				fmt.Fprintf(&b, "%-18s link#%d U %14s\n", p.Masked(), i+1, x.Name)
+				line(p.Masked().String(), fmt.Sprintf("link#%d", i+1), "U", "2   1500", x.Name)
 			}
-			fmt.Fprintf(&b, "%-18s link#1 UHS lo0\n", p.Addr())
+			line(p.Addr().String(), "link#1", "UHS", "3   16384", "lo0")
 		}
 	}
 	return Reply{Out: b.String()}
