@@ -1,7 +1,7 @@
 // Package zfssync keeps what jails are made of: image layers, the root file system of each jail, and volumes.
 //
-// One interface, Store, has one driver per storage system. Overlay (overlay_linux.go) needs nothing but a directory;
-// datasets of a ZFS pool will be the second driver behind the same interface.
+// One interface, Store, has one driver per storage system. Overlay (overlay_linux.go) needs nothing but a directory; ZFS
+// (zfs.go) keeps everything in datasets. Package storetest holds what both have to pass.
 //
 // Laws:
 //
