@@ -222,3 +222,63 @@ func TestFreeBSDRunsWhereToolsAreElsewhereOrMissing(t *testing.T) {
 		t.Errorf("got %v, want what is missing", err)
 	}
 }
+
+// leaving is a host on which a clone is made and the command fails all the same, as a create with a name that is taken does.
+type leaving struct {
+	run.Runner
+	left bool
+}
+
+func (l *leaving) Run(ctx context.Context, c run.Cmd) (run.Result, error) {
+	res, err := l.Runner.Run(ctx, c)
+	if len(c.Argv) > 2 && c.Argv[2] == "create" && !l.left {
+		l.left = true
+		res.RC = 1
+		return res, &run.Error{Argv: c.Argv, RC: 1, Stderr: "ifconfig: ioctl SIOCSIFNAME (set name): File exists", Err: errors.New("exit status 1")}
+	}
+	return res, err
+}
+
+func TestFreeBSDDestroysWhatAFailedCreateLeft(t *testing.T) {
+	t.Parallel()
+	w := newBSD(t)
+	l := &leaving{Runner: w.host}
+	w.d.o.Runner = l
+	err := w.d.Set(t.Context(), Config{Networks: []Network{bsdNet(0)}})
+	if err == nil || !strings.Contains(err.Error(), "File exists") || strings.Contains(w.host.State(), "host bridge") {
+		t.Errorf("got %v, and\n%s", err, w.host.State())
+	}
+	if err := w.d.Set(t.Context(), Config{Networks: []Network{bsdNet(0)}}); err != nil {
+		t.Fatal(err)
+	}
+	l.left = false
+	_, err = w.d.Attach(t.Context(), NSConfig{ID: "99aabbcc", Name: "web", Ports: []Port{{Network: "a", Addr: netip.MustParseAddr("10.60.0.7")}}})
+	if err == nil || strings.Contains(w.host.State(), "host epair") || strings.Contains(w.host.State(), "rexn-") {
+		t.Errorf("got %v, and\n%s", err, w.host.State())
+	}
+	w.d.o.Runner = run.Func(func(ctx context.Context, c run.Cmd) (run.Result, error) {
+		res, err := w.host.Run(ctx, c)
+		if len(c.Argv) > 2 && c.Argv[2] == "create" {
+			res.Stdout = []byte("something else\n")
+		}
+		return res, err
+	})
+	if _, err := w.d.create(t.Context(), "epair", mark{Instance: "t1"}); err == nil || !strings.Contains(err.Error(), `"something else"`) {
+		t.Errorf("got %v, want that the name is no name", err)
+	}
+}
+
+func TestFreeBSDGivesUpOnTooManyStrangers(t *testing.T) {
+	t.Parallel()
+	w := newBSD(t)
+	for range 12 {
+		w.host.Net.Stray("rh99aabbcc0", "evil")
+	}
+	l, err := w.d.links(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := w.d.own(t.Context(), l, "rh99aabbcc0"); err == nil || !strings.Contains(err.Error(), "destroy those named rx") {
+		t.Errorf("got %v, want what to do", err)
+	}
+}
