@@ -131,8 +131,8 @@ func TestCase36BombsEnd(t *testing.T) {
 	if _, _, err := extract(t, big[:2000], Limits{}); err == nil {
 		t.Error("a cut archive was taken")
 	}
-	if _, _, err := extract(t, []byte("\xfd7zXZ\x00junk"), Limits{}); err == nil || !strings.Contains(err.Error(), "xz -d") {
-		t.Errorf("xz: got %v, want a remedy", err)
+	if _, _, err := extract(t, []byte("\xfd7zXZ\x00junk"), Limits{}); err == nil {
+		t.Error("broken xz was taken")
 	}
 }
 

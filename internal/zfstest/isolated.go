@@ -25,7 +25,8 @@ const (
 )
 
 // Isolated runs the test t, top-level or below one, in a process of its own with a zfs-fuse of its own, and
-// reports true there; in the first process it reports false when that is over, and t is to return at once:
+// reports true there; in the first process it runs in parallel with others, and reports false when that is over: t is to
+// return at once.
 //
 //	if !zfstest.Isolated(t) {
 //		return
@@ -48,6 +49,7 @@ func Isolated(t *testing.T) bool {
 	testenv.RequireTool(t, "zpool")
 	testenv.RequireTool(t, "zfs-fuse")
 	testenv.Require(t, unix.Access("/dev/fuse", unix.R_OK) == nil, "needs /dev/fuse")
+	t.Parallel()
 	for n := 1; ; n++ {
 		out, stuck, err := attempt(t)
 		switch {
