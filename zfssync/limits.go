@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// ErrTooMuch: an archive passes the Limits.
+// ErrTooMuch says that an archive passes the Limits.
 var ErrTooMuch = errors.New("more than an archive may have")
 
 // ratioFrom is the unpacked size from which on the ratio is judged: small archives of zeros are no danger.

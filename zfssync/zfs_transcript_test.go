@@ -128,11 +128,11 @@ func TestResumeTokensAreCheckedToBeOfTheSnapshot(t *testing.T) {
 		t.Error("a corrupt token has a GUID")
 	}
 	z := &ZFS{root: "tank/rex", can: zfsCan{resume: true, sendFlags: []string{"L", "e", "c"}}}
-	args, err := z.sendArgs(Object{}, zsnap{}, SendOptions{Resume: "1-10ef55f429-100-789c"})
+	args, err := z.sendArgs(zsnap{}, SendOptions{Resume: "1-10ef55f429-100-789c"})
 	if err != nil || strings.Join(args, " ") != "send -t 1-10ef55f429-100-789c" {
 		t.Errorf("got %q, %v", args, err)
 	}
-	if _, err := z.sendArgs(Object{}, zsnap{}, SendOptions{Resume: "--help"}); err == nil {
+	if _, err := z.sendArgs(zsnap{}, SendOptions{Resume: "--help"}); err == nil {
 		t.Error("an option was taken for a token")
 	}
 	props, err := z.receivedProps(Object{KindJail, "u"}, ReceiveOptions{Image: "i", Layer: "l"})

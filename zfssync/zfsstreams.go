@@ -21,7 +21,7 @@ func (s *ZFS) Send(ctx context.Context, obj Object, opt SendOptions, w io.Writer
 	if err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
-	args, err := s.sendArgs(obj, snap, opt)
+	args, err := s.sendArgs(snap, opt)
 	if err != nil {
 		return fmt.Errorf("send %s: %w", obj, err)
 	}
@@ -36,7 +36,7 @@ func (s *ZFS) Send(ctx context.Context, obj Object, opt SendOptions, w io.Writer
 	return nil
 }
 
-func (s *ZFS) sendArgs(obj Object, snap zsnap, opt SendOptions) ([]string, error) {
+func (s *ZFS) sendArgs(snap zsnap, opt SendOptions) ([]string, error) {
 	if opt.Resume != "" {
 		if !s.can.resume {
 			return nil, fmt.Errorf("resume: %w: %s", ErrFormat, s.feat.ResumeReason)

@@ -19,7 +19,7 @@ func (d *daemon) runGossip(ctx context.Context) error {
 	}
 	s, err := d.node.Wait(ctx, func(s *fsm.State) bool { return s.Cluster.GossipKeys[0] != "" })
 	if err != nil {
-		return nil // the daemon ends
+		return nil //nolint:nilerr // the daemon ends
 	}
 	keys, err := gossipKeys(s)
 	if err != nil {
@@ -91,7 +91,7 @@ func (d *daemon) seen() map[string]gossip.Seen {
 // keyGossip is a leader's duty: it makes the first key, once.
 func (d *daemon) keyGossip(ctx context.Context) error {
 	if _, err := d.node.Wait(ctx, func(s *fsm.State) bool { return s.Cluster.ID != "" }); err != nil || d.node.State().Cluster.GossipKeys[0] != "" {
-		return nil
+		return nil //nolint:nilerr // the daemon ends
 	}
 	key := make([]byte, 32)
 	if _, err := io.ReadFull(rand.Reader, key); err != nil {

@@ -112,7 +112,7 @@ func joinCluster(ctx context.Context, o options, addr string, token join.Token, 
 	if err != nil {
 		return err
 	}
-	if err := keepMembership(ctx, o, id, a); err != nil {
+	if err := keepMembership(ctx, o, a); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "joined cluster %s as %s %s (%s)\nnext: start rexcarcer with the same options\n", a.Cluster, a.Role, o.Name, id)
@@ -120,7 +120,7 @@ func joinCluster(ctx context.Context, o options, addr string, token join.Token, 
 }
 
 // keepMembership writes what was got; member.json comes last and makes it so.
-func keepMembership(ctx context.Context, o options, id fsm.HostID, a join.Answer) error {
+func keepMembership(ctx context.Context, o options, a join.Answer) error {
 	dir := filepath.Join(o.DataDir, "pki")
 	for name, text := range map[string]string{"host.crt": a.Chain, "ca.crt": a.CA} {
 		if err := renameio.WriteFile(filepath.Join(dir, name), []byte(text), 0o644, renameio.IgnoreUmask()); err != nil {

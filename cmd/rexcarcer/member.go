@@ -132,7 +132,7 @@ func (m *member) reissue(o options) error {
 	if a, err := netip.ParseAddr(o.Advertise); err == nil {
 		addrs = append(addrs, a)
 	}
-	chain, _, err := issue(m.ca, o.DataDir, "host.key", hostProfile(m.kept.Role, m.id, o.Name, addrs...))
+	chain, err := issue(m.ca, o.DataDir, "host.key", hostProfile(m.kept.Role, m.id, o.Name, addrs...))
 	if err != nil {
 		return fmt.Errorf("certificate of this host: %w", err)
 	}
@@ -140,21 +140,16 @@ func (m *member) reissue(o options) error {
 }
 
 // issue makes a certificate of ca for a key below the data directory.
-func issue(ca *pki.CA, dataDir, keyName string, p pki.Profile) (chain, key []byte, err error) {
-	path := filepath.Join(dataDir, "pki", keyName)
-	signer, err := pki.EnsureKey(path)
+func issue(ca *pki.CA, dataDir, keyName string, p pki.Profile) ([]byte, error) {
+	signer, err := pki.EnsureKey(filepath.Join(dataDir, "pki", keyName))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	csr, err := pki.NewCSR(signer, p.ID.Name)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if chain, err = pki.Issue(ca, csr, p, time.Now()); err != nil {
-		return nil, nil, err
-	}
-	key, err = os.ReadFile(path)
-	return chain, key, err
+	return pki.Issue(ca, csr, p, time.Now())
 }
 
 // renew replaces this host's certificate at two thirds of its life, for as

@@ -143,7 +143,7 @@ func (d *daemon) adminCert() error {
 	if d.m.ca == nil {
 		return nil // a server leaves one
 	}
-	chain, _, err := issue(d.m.ca, d.o.DataDir, "admin.key", pki.Profile{ID: pki.ID{Role: pki.RoleUser, Name: "admin"}, Lifetime: adminCertLife, Client: true})
+	chain, err := issue(d.m.ca, d.o.DataDir, "admin.key", pki.Profile{ID: pki.ID{Role: pki.RoleUser, Name: "admin"}, Lifetime: adminCertLife, Client: true})
 	if err != nil {
 		return fmt.Errorf("certificate of the administrator: %w", err)
 	}

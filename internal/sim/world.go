@@ -85,7 +85,7 @@ func New(o Options) *World {
 		o.Wait = o.Fence + o.Stop
 	}
 	w := &World{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x7265786361726365)), states: []*fsm.State{fsm.New()}}
-	w.fold("host/h1", fsm.Genesis{ClusterID: "cluster-sim", Domain: "rex.internal", CA: "PEM"})
+	_ = w.fold("host/h1", fsm.Genesis{ClusterID: "cluster-sim", Domain: "rex.internal", CA: "PEM"}) // it is the first
 	for i := range o.Hosts {
 		w.addHost(i)
 	}
@@ -163,7 +163,7 @@ func (w *World) Built(key string) {
 // user proposes cmd at the host of whoever leads, until it is taken.
 func (w *World) user(cmd fsm.Command) error {
 	for range 600 {
-		answer := error(errLost)
+		answer := errLost
 		if w.leader != nil {
 			w.propose(w.leader, "user/sim", cmd, func(err error) { answer = err })
 		}

@@ -20,7 +20,7 @@ import (
 const (
 	inside   = "REXCARCER_ZFSTEST_INSIDE" // set in the process that Isolated starts
 	still    = "zfstest: zfs-fuse stands still"
-	attempts = 4
+	attempts = 6
 	lifetime = time.Minute // of one attempt
 )
 
@@ -40,7 +40,7 @@ func Isolated(t *testing.T) bool {
 	if os.Getenv(inside) != "" {
 		t.Cleanup(func() {
 			if t.Failed() && standsStill(t) {
-				fmt.Println(still)
+				fmt.Fprintln(os.Stdout, still) // the attempt's parent reads it
 			}
 		})
 		return true
@@ -83,6 +83,45 @@ func attempt(t *testing.T) (out []byte, stuck bool, err error) {
 		Env: []string{inside + "=1"}, Timeout: run.NoTimeout, Stdout: &b, Stderr: &b,
 	})
 	return b.Bytes(), errors.Is(ctx.Err(), context.DeadlineExceeded) || bytes.Contains(b.Bytes(), []byte(still)), err
+}
+
+// answerTime is how long zfs-fuse may take to say how large a file system is. Taken too short it costs another attempt.
+const answerTime = 8 * time.Second
+
+// watch ends this process, and by that its namespace, as soon as the daemon does not answer. It ends with the process.
+func watch() {
+	for range time.Tick(time.Second) {
+		at := fuseMount()
+		if at == "" {
+			continue
+		}
+		answered := make(chan struct{})
+		go func() {
+			var st unix.Statfs_t
+			_ = unix.Statfs(at, &st) // unmounted meanwhile: an answer too
+			close(answered)
+		}()
+		select {
+		case <-answered:
+		case <-time.After(answerTime):
+			fmt.Println(still)
+			os.Exit(1)
+		}
+	}
+}
+
+// fuseMount is where one of the daemon's file systems is mounted, "" for nowhere.
+func fuseMount() string {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 4 && strings.Contains(line, " fuse.zfs ") {
+			return f[4]
+		}
+	}
+	return ""
 }
 
 // standsStill reports whether the daemon no longer serves a new file system.

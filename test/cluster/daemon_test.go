@@ -33,7 +33,7 @@ type daemon struct {
 // prepare makes a host that does not run yet. It is killed at the end of the test.
 func prepare(t *testing.T, name string) *daemon {
 	t.Helper()
-	dir, err := os.MkdirTemp(scratch, name+"-")
+	dir, err := os.MkdirTemp(scratch, name+"-") //nolint:usetesting // what a failed test leaves is kept
 	if err != nil {
 		t.Fatal(err)
 	}
