@@ -250,7 +250,7 @@ func crashRun(t *testing.T, first, act func(*FreeBSD, Spec) error, argv []string
 func TestFreeBSDAnyOrderOfCallsAndCrashesConverges(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "m")
+		dir, err := os.MkdirTemp(t.TempDir(), "m") //nolint:usetesting // one for each run, and t is of them all
 		must(t, err)
 		m := &machine{Host: freebsdtest.New(), t: rt, dir: dir}
 		m.boot()

@@ -350,3 +350,76 @@ func TestKernelsProcessListIsReadOrRefused(t *testing.T) {
 }
 
 func runOf(argv ...string) run.Cmd { return run.Cmd{Argv: argv} }
+
+func TestFreeBSDOddCallsAreRefusedInWords(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	s := m.spec("web-1")
+	_, err := m.d.Start(t.Context(), s)
+	must(t, err)
+	for _, c := range []struct {
+		x    Exec
+		want string
+	}{
+		{Exec{}, "empty command"},
+		{Exec{Argv: []string{"sh\x00"}}, "NUL"},
+		{Exec{Argv: []string{"sh"}, User: "nobody-here"}, "no user"},
+		{Exec{Argv: []string{"sh"}, User: "7:7"}, "names a group"},
+	} {
+		if _, err := m.d.Exec(t.Context(), s.ID, c.x); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: got %v", c.x, err)
+		}
+	}
+	for _, id := range []string{"rex-none", "../x"} {
+		if _, err := m.d.Wait(t.Context(), id); !errors.Is(err, ErrNotFound) {
+			t.Errorf("wait %s: %v", id, err)
+		}
+		if st, err := m.d.Stop(t.Context(), id, 0); err != nil || st.Phase != Stopped {
+			t.Errorf("stop %s: %+v, %v", id, st, err)
+		}
+		must(t, m.d.Remove(t.Context(), id))
+	}
+	if err := m.d.Update(t.Context(), s.ID, Limits{CPU: -1}); err == nil {
+		t.Error("a negative limit was taken")
+	}
+	must(t, os.MkdirAll(filepath.Join(m.dir, "state", "rex-broken"), 0o700))
+	must(t, os.WriteFile(filepath.Join(m.dir, "state", "rex-broken", "record.json"), []byte("{"), 0o600))
+	must(t, os.MkdirAll(filepath.Join(m.dir, "state", "rex-empty"), 0o700))
+	list, err := m.d.List(t.Context())
+	if err != nil || len(list) != 3 || list[0].Phase != Created || list[1].Phase != Created || list[2].Phase != Running {
+		t.Errorf("got %+v, %v", list, err)
+	}
+	ended := make(chan error, 1)
+	go func() { _, err := m.d.Wait(t.Context(), s.ID); ended <- err }()
+	must(t, m.d.Close())
+	if err := <-ended; err == nil {
+		t.Error("a driver that was closed says that the jail has ended")
+	}
+	if _, err := NewFreeBSD(FreeBSDConfig{StateDir: "x", ConfDir: "/y"}); err == nil {
+		t.Error("a relative directory was taken")
+	}
+	if got := exitFrom(128 + 31).Signal; got != "signal 31" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestFreeBSDJexecOfAnOldReleaseGetsItsDirectoryByAShell(t *testing.T) {
+	t.Parallel()
+	got, err := jexecArgs("web-1", "web", account{uid: 80, name: "www"}, "/srv", []string{"run", "it"}, &bsdFeatures{})
+	want := []string{"-U", "www", "web-1", "/bin/sh", "-c", `cd "$1" || exit 1; shift; exec "$@"`, "sh", "/srv", "run", "it"}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	got, err = jexecArgs("web-1", "", account{}, "/srv", []string{"run"}, &bsdFeatures{jexecDir: true})
+	if want = []string{"-d", "/srv", "web-1", "run"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if s := (Spec{AddCaps: []string{"cap_net_raw"}}); !s.hasCap("NET_RAW") || s.hasCap("NET_ADMIN") {
+		t.Error("capabilities are not known by name")
+	}
+	text, err := confText("rex-1", "web-1", confOf(Spec{Root: "/r", Name: "web-1", AddCaps: []string{"NET_RAW"}, NetNS: "rexn-i-1", Mounts: []Mount{{Source: "/none", Target: "/x y"}}},
+		rulesetJail, 0, func(string) bool { return false }))
+	if err != nil || !strings.Contains(text, "allow.raw_sockets = '1'") || !strings.Contains(text, `mount = '/none /r/x\\040y nullfs rw,nosuid 0 0'`) || strings.Contains(text, "meta") {
+		t.Errorf("got %s, %v", text, err)
+	}
+}

@@ -24,8 +24,12 @@ func TestLinksBeneathARootMeanWhatTheyMeanToTheJail(t *testing.T) {
 		"/bin/sh": nil, "up/sh": nil, "/dot/sh": nil, "/": nil, "/../../rescue/sh": nil,
 		"/etc/localtime": fs.ErrNotExist, "/bin/none": fs.ErrNotExist, "/none/x": fs.ErrNotExist,
 	} {
-		if _, err := statBelow(root, name); !errors.Is(err, want) {
+		info, err := statBelow(root, name)
+		if !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", name, err, want)
+		}
+		if err == nil && info.IsDir() != (name == "/") {
+			t.Errorf("%s: got %v", name, info.Mode())
 		}
 	}
 	if _, err := statBelow(root, "/loop"); err == nil {
