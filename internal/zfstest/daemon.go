@@ -28,7 +28,10 @@ cd /
 $2 zfs-fuse --no-daemon --no-kstat-mount &
 pid=$!
 exec 9>"$1"
-flock -x 9
+until flock -n -x 9; do
+	[ -e /proc/$pid/exe ] || exit 1
+	sleep 0.1
+done
 for pool in $(zpool list -H -o name); do
 	case $pool in ` + prefix + `*) zpool destroy -f "$pool" ;; esac
 done
@@ -80,15 +83,34 @@ func start() (err error) {
 	if path, err := run.LookPath("eatmydata"); err == nil {
 		quick = path
 	}
-	// Nobody waits for it: it outlives this process by a moment.
-	if _, err := (run.Real{}).Start(run.Cmd{Argv: []string{"sh", "-c", guardian, "zfstest", usersLock, quick}, NewSession: true}); err != nil {
-		return fmt.Errorf("start zfs-fuse: %w", err)
-	}
-	for end := time.Now().Add(startTime); ; <-time.After(50 * time.Millisecond) {
+	gone := launch(quick)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(startTime); ; {
 		if err = works(); err == nil || time.Now().After(end) {
 			return err
 		}
+		select {
+		case <-gone: // now and then zfs-fuse dies as it starts
+			gone = launch(quick)
+		case <-tick.C:
+		}
 	}
+}
+
+// launch starts the guardian, which outlives this process by a moment. gone is closed when it ends before.
+func launch(quick string) (gone chan struct{}) {
+	gone = make(chan struct{})
+	p, err := run.Real{}.Start(run.Cmd{Argv: []string{"sh", "-c", guardian, "zfstest", usersLock, quick}, NewSession: true})
+	if err != nil {
+		time.AfterFunc(time.Second, func() { close(gone) })
+		return gone
+	}
+	go func() {
+		_, _ = p.Wait() // how it ended is what works() says
+		close(gone)
+	}()
+	return gone
 }
 
 func works() error {
