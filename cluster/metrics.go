@@ -27,9 +27,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Log index of the published State."}),
 		diskErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "rexcarcer_cluster_disk_errors_total",
 			Help: "Small writes that the data directory refused."}),
-		voters: prometheus.NewGauge(prometheus.GaugeOpts{Name: "rexcarcer_cluster_voters_count",
+		voters: prometheus.NewGauge(prometheus.GaugeOpts{Name: "rexcarcer_cluster_voting_hosts",
 			Help: "Servers that vote, as the leader sees it."}),
-		tolerance: prometheus.NewGauge(prometheus.GaugeOpts{Name: "rexcarcer_cluster_failure_tolerance_count",
+		tolerance: prometheus.NewGauge(prometheus.GaugeOpts{Name: "rexcarcer_cluster_spare_voting_hosts",
 			Help: "Voters that may fail before nothing can be written, as the leader sees it."}),
 	}
 	if reg != nil {

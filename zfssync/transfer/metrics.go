@@ -12,13 +12,13 @@ type Metrics struct {
 // NewMetrics registers with reg; nil counts for nobody.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Name: "rexcarcer_transfer_" + name, Help: help})
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	m := &Metrics{
-		sentBytes:     counter("sent_bytes_total", "Bytes sent to other hosts, frames included."),
-		receivedBytes: counter("received_bytes_total", "Bytes received from other hosts."),
-		reusedBytes:   counter("reused_bytes_total", "Bytes that did not travel because a chunk was here."),
-		sentFailed:    counter("send_failures_total", "Streams that ended early on the sender's side."),
+		sentBytes:     counter("rexcarcer_transfer_sent_bytes_total", "Bytes sent to other hosts, frames included."),
+		receivedBytes: counter("rexcarcer_transfer_received_bytes_total", "Bytes received from other hosts."),
+		reusedBytes:   counter("rexcarcer_transfer_reused_bytes_total", "Bytes that did not travel because a chunk was here."),
+		sentFailed:    counter("rexcarcer_transfer_send_failures_total", "Streams that ended early on the sender's side."),
 		faults: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rexcarcer_transfer_source_faults_total", Help: "Faults of sources: lie, stall, cut, busy, refused.",
 		}, []string{"fault"}),
