@@ -38,6 +38,7 @@ const (
 func Isolated(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(inside) != "" {
+		go watch()
 		t.Cleanup(func() {
 			if t.Failed() && standsStill(t) {
 				fmt.Fprintln(os.Stdout, still) // the attempt's parent reads it
@@ -104,8 +105,8 @@ func watch() {
 		select {
 		case <-answered:
 		case <-time.After(answerTime):
-			fmt.Println(still)
-			os.Exit(1)
+			fmt.Fprintln(os.Stdout, still)
+			os.Exit(1) //nolint:forbidigo // the test waits for the daemon, and can only be ended with it
 		}
 	}
 }
