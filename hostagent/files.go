@@ -26,7 +26,11 @@ func (a *Agent) writeFiles(root string, want Want, cert pki.JailFiles) error {
 		if err := checkSSH(r, want); err != nil {
 			return err
 		}
-		for _, f := range append(jailFiles(s, want), sshFiles(s, want)...) {
+		files := append(jailFiles(s, want), sshFiles(s, want)...)
+		if a.c.Runtime == runtimeJail {
+			files = instead(files, freebsdFiles(s, want))
+		}
+		for _, f := range files {
 			if err := putFile(r, f); err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package hostagent
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
@@ -24,6 +25,17 @@ func freebsdFiles(s *fsm.State, want Want) []file {
 			file{"etc/resolvconf.conf", "resolvconf=NO\n", 0o644})
 	}
 	return out
+}
+
+// runtimeJail is the Config.Runtime of jail(8).
+const runtimeJail = "jail"
+
+// instead is files with those of the same name in other, and the rest of it.
+func instead(files, other []file) []file {
+	out := slices.DeleteFunc(files, func(f file) bool {
+		return slices.ContainsFunc(other, func(o file) bool { return o.name == f.name })
+	})
+	return append(out, other...)
 }
 
 // rcQuote makes one word of s for rc.conf(5), which is shell.

@@ -92,3 +92,21 @@ func TestVariablesOfAFreeBSDJailAreReadAsTheyWereWritten(t *testing.T) {
 		t.Errorf("quoted word: %q, %v", out, err)
 	}
 }
+
+// Where both have a file, FreeBSD's is the one that the jail gets.
+func TestFilesOfFreeBSDStandInForTheOthers(t *testing.T) {
+	t.Parallel()
+	want := Want{Jail: &fsm.Jail{UUID: "u-1", Names: []string{"web-1.lan.rex.internal"}}}
+	want.Jail.Spec.Name = "web-1"
+	s := fsm.New()
+	text := map[string]string{}
+	for _, f := range instead(jailFiles(s, want), freebsdFiles(s, want)) {
+		if _, twice := text[f.name]; twice {
+			t.Errorf("%s is written twice", f.name)
+		}
+		text[f.name] = f.text
+	}
+	if text["etc/rc.d/netconf"] != netconfScript(want.Jail) || text["etc/hosts"] == "" || text["etc/rc.conf.d/hostname"] == "" {
+		t.Errorf("the jail gets %q", text)
+	}
+}
