@@ -27,9 +27,6 @@ func freebsdFiles(s *fsm.State, want Want) []file {
 	return out
 }
 
-// runtimeJail is the Config.Runtime of jail(8).
-const runtimeJail = "jail"
-
 // instead is files with those of the same name in other, and the rest of it.
 func instead(files, other []file) []file {
 	out := slices.DeleteFunc(files, func(f file) bool {
