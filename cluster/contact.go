@@ -48,11 +48,16 @@ func (m *members) begin(now time.Time) {
 	clear(m.heard)
 }
 
-// addr is where a member said that it is, and where it was by older word.
-func (m *members) addr(id fsm.HostID) (heard, known string) {
+// addr is where a member has just said that it is, and where it was by older
+// word. What was heard longer ago, when this host led perhaps, is worth less
+// than the State: the member may have moved since, and told another leader.
+func (m *members) addr(id fsm.HostID, now time.Time) (heard, known string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.heard[id].Peer, m.book[id]
+	if c, ok := m.heard[id]; ok && now.Sub(c.At) < hintLife {
+		heard = c.Peer
+	}
+	return heard, m.book[id]
 }
 
 const hintLife = 5 * time.Second

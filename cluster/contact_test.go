@@ -3,6 +3,8 @@ package cluster
 import (
 	"testing"
 	"time"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
 )
 
 // A host that hears a leader and lags behind its log may have Runs that are
@@ -33,5 +35,20 @@ func TestContactCountsWhenTheLeadersLogIsApplied(t *testing.T) {
 	}
 	if got := m.lastContact(1 << 20); !got.Equal(at(9 + 10*keptAnswers)) {
 		t.Errorf("caught up: contact at %s", got)
+	}
+}
+
+// A leader knows first where a member has moved to. Once it leads no more, what
+// it heard then must not stand before what the log says now.
+func TestAnAddressThatWasHeardLongAgoCountsNoMore(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_900_000_000, 0)
+	m := newMembers("h1", map[fsm.HostID]string{"h2": "10.0.0.2:7370"})
+	m.heard["h2"] = Contact{At: now, Ping: Ping{Peer: "10.0.0.9:7370"}}
+	if heard, _ := m.addr("h2", now.Add(time.Second)); heard != "10.0.0.9:7370" {
+		t.Errorf("just heard: %q", heard)
+	}
+	if heard, known := m.addr("h2", now.Add(time.Minute)); heard != "" || known != "10.0.0.2:7370" {
+		t.Errorf("a minute later: heard %q, known %q", heard, known)
 	}
 }

@@ -95,7 +95,7 @@ func (n *Node) PeerAddr(id fsm.HostID) (string, bool) {
 	if id == n.id.Host {
 		return n.cfg.Advertise, true
 	}
-	heard, known := n.members.addr(id)
+	heard, known := n.members.addr(id, n.cfg.Clock())
 	if heard != "" {
 		return heard, true
 	}
