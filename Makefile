@@ -62,6 +62,11 @@ fuzz: ## each fuzz test for FUZZTIME
 		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | awk '{print $$2}'); do \
 			echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
 
+.PHONY: sim
+SEEDS ?= 20000
+sim: ## the simulated cluster, as many stories as SEEDS says (make test tells 2,000)
+	SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -v -timeout 60m -run 'TestTroubleHarmsNobody$$' ./internal/sim
+
 .PHONY: cross
 cross: ## FreeBSD: build, vet and compile the tests, amd64 and arm64; Linux arm64 too
 	@for t in freebsd/amd64 freebsd/arm64 linux/arm64; do \
