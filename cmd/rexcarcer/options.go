@@ -241,14 +241,14 @@ func (o *options) complete() error {
 		if err != nil {
 			return fmt.Errorf("name of this host: %w: give -name", err)
 		}
-		o.Name, _, _ = strings.Cut(strings.ToLower(name), ".")
+		o.Name = ownName(name)
 	}
 	var err error
 	switch {
 	case o.DataDir != "":
 	case o.Dev:
-		if o.DataDir, err = os.MkdirTemp("/var/tmp", "rexcarcer-dev-"); err != nil {
-			return fmt.Errorf("make a temporary data directory: %w", err)
+		if o.DataDir, err = tempDir(tempPlaces(), "rexcarcer-dev-"); err != nil {
+			return err
 		}
 		o.temp = true
 	default:

@@ -23,11 +23,11 @@ import (
 func selftestCommand() *cli.Command {
 	return &cli.Command{
 		Name: "selftest", Usage: "make a scratch network and two jails, check them, and clean up",
-		Description: "It starts a cluster of its own, beside whatever runs here, takes a minute at most, and leaves nothing. What it prints is a report;\n" +
+		Description: "It starts a cluster of its own, beside whatever runs here, takes some seconds, on a slow machine some minutes, and leaves nothing. What it prints is a report;\n" +
 			"the exit code is 0 when no check failed.\nExample:\n\n   rexcarcer selftest",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "v", Usage: "print what the daemon logs"},
-			&cli.DurationFlag{Name: "timeout", Value: 3 * time.Minute, Usage: "give up after that"},
+			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Minute, Usage: "give up after that"},
 		},
 		Action: func(c *cli.Context) error {
 			ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
@@ -51,7 +51,7 @@ type scratch struct {
 }
 
 func selftest(ctx context.Context, out io.Writer, verbose bool) (err error) {
-	dir, err := os.MkdirTemp("/var/tmp", "rexcarcer-selftest-")
+	dir, err := tempDir(tempPlaces(), "rexcarcer-selftest-")
 	if err != nil {
 		return fmt.Errorf("selftest: %w", err)
 	}
@@ -179,9 +179,10 @@ func (s *scratch) gone(ended chan error) (string, error) {
 	return "nothing is left", nil
 }
 
-// start waits until both jails are healthy.
+// start waits until both jails are healthy: a slow disk has to copy their
+// roots first.
 func (s *scratch) start(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
 	defer cancel()
 	begun, index := time.Now(), uint64(0)
 	for {
