@@ -45,6 +45,8 @@ func routes() []route {
 		{method: "POST", pattern: "/v1/jails/{name}/start", access: forWrite, summary: "Want the jail running", out: Applied{}, handle: (*Server).startJail},
 		{method: "POST", pattern: "/v1/jails/{name}/stop", access: forWrite, summary: "Want the jail stopped", out: Applied{}, handle: (*Server).stopJail},
 		{method: "POST", pattern: "/v1/jails/{name}/restart", access: forWrite, summary: "Replace the jail's run by a new one", out: Applied{}, handle: (*Server).restartJail},
+		{method: "GET", pattern: "/v1/jails/{name}/placement", access: forRead, summary: "What the scheduler thinks of every host for the jail", out: Placement{}, handle: (*Server).placement},
+		{method: "POST", pattern: "/v1/jails/{name}/placement", access: forRead, summary: "The same for a wish as if it had been applied", in: spec.Wish{}, out: Placement{}, limit: maxWish, handle: (*Server).placementOf},
 		{method: "DELETE", pattern: "/v1/jails/{name}", access: forWrite, summary: "Remove the jail once its run is over", out: Applied{}, handle: (*Server).removeJail},
 		{
 			method: "GET", pattern: "/v1/jails/{name}/logs", access: forEnter, summary: "The jail's output", stream: true, media: "text/plain",

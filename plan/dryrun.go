@@ -1,9 +1,11 @@
 package plan
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/spec"
 )
 
 // pacedRounds is how many rounds of a rolling update are played one after the
@@ -139,4 +141,20 @@ func (d *dryRun) buildAll() error {
 		}
 	}
 	return nil
+}
+
+// Settled is s as it would become with the wish applied, or as it is for nil,
+// when everything that can happen has: images built, jails placed and healthy.
+// place is as in Make.
+func Settled(wish *spec.Wish, s *fsm.State, place func(*fsm.State) []fsm.Command) (*fsm.State, error) {
+	d := &dryRun{s: s, place: place}
+	if wish != nil {
+		if _, err := d.apply(fsm.ApplyWish{Wish: *wish}); err != nil {
+			return nil, fmt.Errorf("apply wish %s to a copy: %w", wish.Name, err)
+		}
+	}
+	if err := d.settle(); err != nil {
+		return nil, err
+	}
+	return d.s, nil
 }

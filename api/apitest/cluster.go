@@ -39,6 +39,15 @@ func NewCluster(tb testing.TB, place func(*fsm.State) []fsm.Command) *Cluster {
 	return c
 }
 
+// AddHost registers one more simulated host, whose id is its name.
+func (c *Cluster) AddHost(name string, cpu float64, memory int64, labels map[string]string) {
+	c.tb.Helper()
+	c.propose("host/"+name, fsm.RegisterHost{Host: fsm.Host{
+		ID: fsm.HostID(name), Name: name, Role: "host", OS: "linux", Arch: "amd64", Runtime: "sim", Version: "test",
+		Capacity: fsm.Resources{MilliCPU: int64(cpu * 1000), MemoryBytes: memory}, Labels: labels,
+	}})
+}
+
 func (c *Cluster) propose(by string, cmd fsm.Command) {
 	c.tb.Helper()
 	if _, err := c.Log.fold(by, cmd); err != nil {
@@ -65,8 +74,13 @@ func (c *Cluster) Settle() {
 			c.propose("scheduler", cmd)
 		}
 		n := len(todo)
-		for _, run := range c.Log.State().RunsOn(HostID) {
-			n += c.advance(run)
+		for id, h := range c.Log.State().Hosts.All {
+			if h.State == fsm.HostLost {
+				continue
+			}
+			for _, run := range c.Log.State().RunsOn(fsm.HostID(id)) {
+				n += c.advance(run)
+			}
 		}
 		if n == 0 {
 			return
@@ -77,8 +91,8 @@ func (c *Cluster) Settle() {
 
 // advance takes a Run one step further; it returns how many entries it made.
 func (c *Cluster) advance(run *fsm.Run) int {
-	by := "host/" + string(HostID)
-	report := fsm.ReportRun{Jail: run.Jail, Host: HostID, Seq: run.Seq}
+	by := "host/" + string(run.Host)
+	report := fsm.ReportRun{Jail: run.Jail, Host: run.Host, Seq: run.Seq}
 	switch {
 	case run.StopWhy != "":
 		report.Phase, report.Exit = fsm.Stopped, &fsm.Exit{Known: true}
@@ -104,7 +118,7 @@ func (c *Cluster) certify(run *fsm.Run) int {
 	case !ok || (cert.PEM != "" && !cert.Stale && len(cert.CSR) == 0):
 		return 0
 	case len(cert.CSR) == 0:
-		c.propose("host/"+string(HostID), fsm.RequestCert{Jail: run.Jail, Host: HostID, Seq: run.Seq, CSR: []byte{1}})
+		c.propose("host/"+string(run.Host), fsm.RequestCert{Jail: run.Jail, Host: run.Host, Seq: run.Seq, CSR: []byte{1}})
 	default:
 		c.propose("scheduler", fsm.SetCert{
 			Jail: run.Jail, CSRSeq: cert.CSRSeq, PEM: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",

@@ -61,7 +61,7 @@ func listenUnix(path string) (net.Listener, error) {
 }
 
 func (d *daemon) apiServer(who api.Identify) (*api.Server, error) {
-	cfg := api.Config{Log: apiLog{d.node, d.agent}, Host: apiHost{d}, Plan: d.plan, Destroy: d.planDestroy, Explain: d.explain, Identify: who,
+	cfg := api.Config{Log: apiLog{d.node, d.agent}, Host: apiHost{d}, Plan: d.plan, Destroy: d.planDestroy, Explain: d.explain, Place: d.placement, Identify: who,
 		Version: version, Logger: d.log, Live: d.live, NewToken: d.newToken(), FenceOf: d.fenceOf, Elsewhere: d.elsewhere(), Reads: apiReads{d}}
 	if !d.counted.Swap(true) {
 		cfg.Registry = d.reg
@@ -74,11 +74,7 @@ func (d *daemon) plan(s *fsm.State, w *spec.Wish) (any, error) {
 	if err := d.agent.Check(context.Background(), w); err != nil {
 		return nil, err
 	}
-	// The dry run begins now, and its time runs ahead of the clock.
-	at := *s
-	at.Now = max(s.Now, fsm.TimeOf(time.Now()))
-	place := func(s *fsm.State) []fsm.Command { return scheduler.Schedule(s, s.Now).Commands }
-	return plan.Make(w, &at, place)
+	return plan.Make(w, present(s), scheduled)
 }
 
 // planDestroy is plan for the end of a wish.

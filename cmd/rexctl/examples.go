@@ -61,6 +61,7 @@ var examples = map[string]string{
 	"rexctl events":          "rexctl events -f --since 120 -o json",
 	"rexctl history":         "rexctl history jail/postgres",
 	"rexctl why":             "rexctl why elixir-cluster-1",
+	"rexctl why-not":         "rexctl why-not elixir-cluster-1 host2",
 	"rexctl api":             "rexctl api GET /v1/status",
 	"rexctl context ls":      "rexctl context ls",
 	"rexctl context use":     "rexctl context use prod",

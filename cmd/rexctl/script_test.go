@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -51,6 +52,7 @@ func TestScripts(t *testing.T) {
 			"user":   somebodyElse,
 			"meddle": meddleNext,
 			"forget": forget,
+			"host":   addHost,
 		},
 	})
 }
@@ -82,6 +84,15 @@ func serve(c *apitest.Cluster, path string) (stop func(), err error) {
 			return p, err
 		},
 		Destroy: func(s *fsm.State, name string) (any, error) { return plan.Destroy(name, s) },
+		Place: func(s *fsm.State, w *spec.Wish, jail fsm.JailName) (any, error) {
+			if w != nil {
+				var err error
+				if s, err = plan.Settled(w, s, place); err != nil {
+					return nil, err
+				}
+			}
+			return scheduler.Explain(s, jail, s.Now), nil
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -128,6 +139,20 @@ func applyElse(ts *testscript.TestScript, c *apitest.Cluster, name, subnet strin
 	w.Normalize()
 	_, err := c.Log.Propose(context.Background(), "user/else", fsm.ApplyWish{Wish: w})
 	ts.Check(err)
+}
+
+// addHost NAME CPU GIB [LABEL=VALUE...]: one more host joins.
+func addHost(ts *testscript.TestScript, _ bool, args []string) {
+	cpu, err := strconv.ParseFloat(args[1], 64)
+	ts.Check(err)
+	gib, err := strconv.ParseInt(args[2], 10, 64)
+	ts.Check(err)
+	labels := map[string]string{}
+	for _, l := range args[3:] {
+		k, v, _ := strings.Cut(l, "=")
+		labels[k] = v
+	}
+	ts.Value(clusterKey{}).(*apitest.Cluster).AddHost(args[0], cpu, gib<<30, labels)
 }
 
 // forget INDEX: events up to it are no longer kept.
