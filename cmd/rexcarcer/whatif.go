@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"github.com/rexcarcer/rexcarcer/api"
 	"github.com/rexcarcer/rexcarcer/fsm"
 	"github.com/rexcarcer/rexcarcer/plan"
 	"github.com/rexcarcer/rexcarcer/scheduler"
@@ -19,6 +20,11 @@ func present(s *fsm.State) *fsm.State {
 
 // scheduled is the scheduler as package plan asks it.
 func scheduled(s *fsm.State) []fsm.Command { return scheduler.Schedule(s, s.Now).Commands }
+
+// asked lets the API ask the scheduler.
+func (d *daemon) asked(cfg *api.Config) {
+	cfg.Place = d.placement
+}
 
 // placement says what the scheduler thinks of every host for a jail, and with a
 // wish for the State in which that has come true.

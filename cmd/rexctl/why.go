@@ -9,6 +9,9 @@ import (
 	"github.com/rexcarcer/rexcarcer/api"
 )
 
+// placementCommands ask where jails run, would run, or should run.
+func placementCommands() []*cli.Command { return []*cli.Command{whyNotCommand()} }
+
 func whyNotCommand() *cli.Command {
 	return &cli.Command{
 		Name: "why-not", Usage: "why a jail does not run on a host", ArgsUsage: "JAIL HOST", Action: whyNot,
