@@ -15,7 +15,7 @@ func (c RegisterHost) decide(t *txn) *Refusal {
 		return refuse(CodeFenced, object, "was removed from this cluster: wipe its data directory and join as a new host")
 	case !speaksFor(t.by, now.ID):
 		return refuse(CodeFenced, object, "is %s: %s cannot register it", now.ID, t.by)
-	case now.Capacity.MilliCPU < 0 || now.Capacity.MemoryBytes < 0 || now.Capacity.Jails < 0:
+	case now.Capacity.MilliCPU < 0 || now.Capacity.MemoryBytes < 0 || now.Capacity.Jails < 0, now.Level < 0:
 		return refuse(CodeInvalid, object, "its capacity %v is negative", now.Capacity)
 	case now.Peer != "" && !validPeer(now.Peer), now.Gossip != "" && !validPeer(now.Gossip):
 		return refuse(CodeInvalid, object, "its addresses %q and %q are not HOST:PORT", now.Peer, now.Gossip)
@@ -92,6 +92,7 @@ func (c MarkHost) decide(t *txn) *Refusal {
 	} // one that is back may still have to stop what it ran: its fence stays
 	t.emit(HostMarked{&now, c.Why})
 	if c.State == HostLost && !c.Over {
+		t.failMoves(&now, "host "+now.Name+" is lost")
 		t.loseRuns(&now, c.Why)
 	}
 	return nil

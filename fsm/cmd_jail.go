@@ -99,6 +99,7 @@ func (t *txn) removeJail(j *Jail, why string) {
 // dropJail takes away all that belongs to the slot, in one entry.
 func (t *txn) dropJail(j *Jail) {
 	name := JailName(j.Spec.Name)
+	t.moveGone(name)
 	r, _ := t.runs.get(string(name))
 	t.syncRecords(recordsOf(j, r, t.s.Cluster.Domain), nil)
 	for _, a := range j.OldAddrs { // first: if the jail returns, it gets the newer one
@@ -128,6 +129,7 @@ func (t *txn) dropNetwork(name string) {
 
 // runOver is what follows from the end of a jail's Run.
 func (t *txn) runOver(name JailName) {
+	t.moveRunOver(name)
 	j, ok := t.jails.get(string(name))
 	switch {
 	case !ok:

@@ -66,7 +66,9 @@ func (c RemoveHost) decide(t *txn) *Refusal {
 	case !c.Force && old.State == HostDraining && busy:
 		return refuse(CodeConflict, object, "still has jails: wait until it is drained, or remove it with --force")
 	}
+	t.failMoves(old, "host "+old.Name+" was removed")
 	t.loseRuns(old, strings.TrimSuffix("removed: "+c.Why, ": "))
+	t.moveHostRemoved(c.Host)
 	var held []*Build
 	t.builds.each("", func(_ string, b *Build) bool {
 		if slices.Contains(b.Hosts, c.Host) {

@@ -21,19 +21,16 @@ func (c PlaceJail) decide(t *txn) *Refusal {
 	case c.Seq != next:
 		return refuse(CodeFenced, object, "run %d cannot be placed: the next one is %d", c.Seq, next)
 	}
-	res := Demand(&j.Spec)
-	if r := t.hostTakes(object, c.Host, res); r != nil {
+	if r := t.hostTakes(object, c.Host, Demand(&j.Spec)); r != nil {
 		return r
 	}
-	run := &Run{
-		Jail: c.Jail, Host: c.Host, Seq: c.Seq, Phase: Placed, Health: HealthUnknown, Hash: j.Hash, Restart: j.Restart,
-		Attempt: max(c.Attempt, 0), Image: j.Spec.ImageKey, Res: res, Why: c.Why, PlacedAt: t.s.Now,
+	if r := t.moveHolds(j, c.Host); r != nil {
+		return r
 	}
-	if ran {
-		run.Total = last.Total
-		if last.StopWhy == "" && last.Phase != Lost {
-			run.Total++
-		}
+	run := t.nextRun(j, c.Host, c.Why)
+	run.Attempt = max(c.Attempt, 0)
+	if ran && last.StopWhy == "" && last.Phase != Lost {
+		run.Total++
 	}
 	t.emit(JailPlaced{run})
 	return nil
@@ -81,8 +78,11 @@ func (c ReportRun) decide(t *txn) *Refusal {
 	}
 	t.emit(RunReported{now, r.Phase})
 	t.serve(r, now)
-	if now.Phase.Over() {
+	switch {
+	case now.Phase.Over():
 		t.runOver(c.Jail)
+	case now.Phase == Running && r.Phase != Running:
+		t.moveRan(now)
 	}
 	return nil
 }

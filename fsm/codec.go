@@ -207,6 +207,12 @@ var decoders = map[string]func([]byte) (Command, error){
 	UnpinBase{}.Kind():     decodeAs[UnpinBase],
 	RefuseBase{}.Kind():    decodeAs[RefuseBase],
 
+	MoveJail{}.Kind():     decodeAs[MoveJail],
+	MoveVolume{}.Kind():   decodeAs[MoveVolume],
+	CancelMove{}.Kind():   decodeAs[CancelMove],
+	MoveStep{}.Kind():     decodeAs[MoveStep],
+	ReportVolume{}.Kind(): decodeAs[ReportVolume],
+
 	CreateToken{}.Kind():     decodeAs[CreateToken],
 	RevokeToken{}.Kind():     decodeAs[RevokeToken],
 	AdmitHost{}.Kind():       decodeAs[AdmitHost],
@@ -215,6 +221,16 @@ var decoders = map[string]func([]byte) (Command, error){
 	RemoveHost{}.Kind():      decodeAs[RemoveHost],
 	RotateGossip{}.Kind():    decodeAs[RotateGossip],
 	RaiseGeneration{}.Kind(): decodeAs[RaiseGeneration],
+
+	AddCA{}.Kind():        decodeAs[AddCA],
+	HoldCA{}.Kind():       decodeAs[HoldCA],
+	ActivateCA{}.Kind():   decodeAs[ActivateCA],
+	ChainCA{}.Kind():      decodeAs[ChainCA],
+	RetireCA{}.Kind():     decodeAs[RetireCA],
+	RevokeCert{}.Kind():   decodeAs[RevokeCert],
+	ReportAbuse{}.Kind():  decodeAs[ReportAbuse],
+	RestorePart{}.Kind():  decodeAs[RestorePart],
+	RestoreState{}.Kind(): decodeAs[RestoreState],
 }
 
 func decodeAs[C Command](b []byte) (Command, error) {

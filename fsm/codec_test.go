@@ -34,7 +34,7 @@ func everyCommand() []Command {
 		h,
 		MarkHost{"h1", HostLost, "no answer for 10s", 0, false},
 		RequestCert{"web-1", "h1", 3, []byte{0x30, 0x82}},
-		SetCert{"web-1", 3, "-----BEGIN", "01", 1_800_000_000_000_000_000, nil},
+		SetCert{"web-1", 3, "-----BEGIN", "01", 1_800_000_000_000_000_000, nil, ""},
 		TagImage{spec.Image{Name: "tool:1", Key: testKey(7), Base: "host:/"}},
 		UntagImage{"tool:1"},
 		ReportBuild{testKey(7), "h1", 1 << 20, true, new(testPin(3).Base)},
@@ -46,10 +46,24 @@ func everyCommand() []Command {
 		RemoveHost{"h1", true, 1_800_000_000_000_000_000, "it burned"},
 		RotateGossip{bytes.Repeat([]byte{2}, 32)},
 		RaiseGeneration{2, "two of three are lost"},
+		AddCA{testCA(2), "PEM", "CROSS", testCA(1), "h1", true, 3600},
+		HoldCA{testCA(2), "h1"},
+		ActivateCA{testCA(2)},
+		ChainCA{testCA(2), "PEM", "CHAIN"},
+		RetireCA{testCA(1)},
+		RevokeCert{"01", "spiffe://c/user/bob", "web-1", 1_800_000_000_000_000_000, "lost"},
+		ReportAbuse{"h1", "report_run", "it is another host's"},
+		RestorePart{strings.Repeat("a", 64), 1, []byte("x")},
+		RestoreState{strings.Repeat("a", 64), 2, true, true},
 		testSigner("alice"),
 		UntrustSigner{strings.Repeat("a", 64)},
 		PinBase{testPin(3).Base, true},
 		UnpinBase{"http://host/debian12"},
+		MoveJail{"web-1", "h2", "host h1 drains"},
+		MoveVolume{"demo.web-1.data", "h2", "tidying up"},
+		CancelMove{"web-1"},
+		MoveStep{"web-1", 42, "h2", DidFail, 1 << 20, "no space left"},
+		ReportVolume{"demo.web-1.data", "h1", true},
 		RefuseBase{"http://host/debian12", "h1", "untrusted_signer", "nobody trusts it"},
 	}
 }
@@ -257,7 +271,7 @@ func TestReleasedLogsReplayToTheirHash(t *testing.T) {
 func TestACertificateSignedDirectlyKeepsItsForm(t *testing.T) {
 	t.Parallel()
 	of := &CertOf{"h1", []string{"web-1.n.d"}, []netip.Addr{netip.MustParseAddr("10.0.0.3")}, "spiffe://c/jail/web-1"}
-	raw, err := Encode(Entry{Version, "id-1", 1, "ca", SetCert{"web-1", 3, "-----BEGIN", "01", 2, of}})
+	raw, err := Encode(Entry{Version, "id-1", 1, "ca", SetCert{"web-1", 3, "-----BEGIN", "01", 2, of, ""}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,6 +62,8 @@ const (
 	secDenied
 	secSigners
 	secBases
+	secMoves
+	secVolumes
 )
 
 // stored are the trees that a snapshot holds.
@@ -82,8 +84,12 @@ func (s *State) stored() []section {
 		{secLasts, "had", s.eachLast},
 		sectionOf(secTokens, "token", s.Tokens),
 		sectionOf(secDenied, "denied", s.Denied),
+		sectionOf(secRevoked, "revoked", s.Revoked),
+		sectionOf(secParts, "part", s.parts),
 		sectionOf(secSigners, "signer", s.Signers),
 		sectionOf(secBases, "base", s.Bases),
+		sectionOf(secMoves, "move", s.Moves),
+		sectionOf(secVolumes, "volume", s.Volumes),
 	}
 }
 

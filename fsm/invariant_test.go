@@ -7,6 +7,7 @@ func checkInvariants(tb fataler, s *State) {
 	checkRuns(tb, s)
 	checkRecords(tb, s)
 	checkGroups(tb, s)
+	checkMoves(tb, s)
 }
 
 func checkLeases(tb fataler, s *State) {

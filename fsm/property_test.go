@@ -90,7 +90,7 @@ func sameObjects(a, b *State) bool {
 		a.Wishes.Same(b.Wishes) && a.Networks.Same(b.Networks) && a.Images.Same(b.Images) && a.Builds.Same(b.Builds) &&
 		a.Jails.Same(b.Jails) && a.Groups.Same(b.Groups) && a.Runs.Same(b.Runs) && a.ByHost.Same(b.ByHost) &&
 		a.Leases.Same(b.Leases) && a.Records.Same(b.Records) && a.Certs.Same(b.Certs) && a.Hosts.Same(b.Hosts) &&
-		a.Load.Same(b.Load) && a.pools.Same(b.pools) && a.free.Same(b.free) && a.resting.Same(b.resting) && a.lasts.Same(b.lasts)
+		a.Moves.Same(b.Moves) && a.Volumes.Same(b.Volumes) && a.Load.Same(b.Load) && a.pools.Same(b.pools) && a.free.Same(b.free) && a.resting.Same(b.resting) && a.lasts.Same(b.lasts)
 }
 
 // checkReplay applies the same log again in other ways: in batches, and over
@@ -155,7 +155,7 @@ var (
 
 func drawCommand(rt *rapid.T, l *log) Command {
 	switch rapid.SampledFrom([]string{"wish", "wish", "wish", "destroy", "want", "restart", "place", "place", "place", "place",
-		"stop", "report", "report", "report", "report", "host", "host", "mark", "csr", "cert", "tag", "untag", "build", "token", "admit", "member", "base"}).Draw(rt, "kind") {
+		"stop", "report", "report", "report", "report", "host", "host", "mark", "csr", "cert", "tag", "untag", "build", "token", "admit", "member", "base", "move", "move", "step", "step", "step"}).Draw(rt, "kind") {
 	case "wish":
 		return ApplyWish{Wish: drawWish(rt), Base: rapid.SampledFrom([]uint64{0, 0, 0, l.s.PlanIndex, 1}).Draw(rt, "base")}
 	case "destroy":
@@ -184,7 +184,7 @@ func drawCommand(rt *rapid.T, l *log) Command {
 		return RequestCert{j, drawHost.Draw(rt, "host"), l.s.NextSeq(j) - 1, []byte("csr")}
 	case "cert":
 		j := drawJail.Draw(rt, "jail")
-		cmd := SetCert{j, l.s.NextSeq(j) - 1, "pem", fmt.Sprint(l.index), l.now, nil}
+		cmd := SetCert{j, l.s.NextSeq(j) - 1, "pem", fmt.Sprint(l.index), l.now, nil, ""}
 		if rapid.Bool().Draw(rt, "direct") {
 			cmd.Of = &CertOf{Host: drawHost.Draw(rt, "host")}
 			if cert, ok := l.s.Certs.Get(string(j)); ok && rapid.Bool().Draw(rt, "names") {
@@ -194,6 +194,10 @@ func drawCommand(rt *rapid.T, l *log) Command {
 		return cmd
 	case "base":
 		return drawBase(rt)
+	case "move":
+		return drawMove(rt, l)
+	case "step":
+		return drawStep(rt, l)
 	case "tag":
 		return TagImage{spec.Image{Name: rapid.SampledFrom([]string{"tool", "a-image"}).Draw(rt, "image"), Key: testKey(rapid.IntRange(1, 3).Draw(rt, "key"))}}
 	case "token":
@@ -281,6 +285,7 @@ func drawSpec(rt *rapid.T, name, group string, index, of int, nets []string) spe
 		Name: name, Group: group, Index: index, Replicas: of, Command: []string{"serve"},
 		Image:    rapid.SampledFrom([]string{name[:1] + "-image", name[:1] + "-image", "tool", "a-image"}).Draw(rt, "image"),
 		Services: []spec.Service{{Name: group[2:], Port: 80}},
+		Volumes:  rapid.SampledFrom([][]spec.Volume{nil, nil, {{Name: "data", Path: "/data"}}}).Draw(rt, "volumes"),
 		Limits:   spec.Limits{CPU: rapid.SampledFrom([]float64{0, 0.05, 0.1}).Draw(rt, "cpu")},
 		Hostname: rapid.SampledFrom([]string{"", "", "", "www.example.org", "a-web-1.a-net.rex.internal"}).Draw(rt, "hostname"),
 	}

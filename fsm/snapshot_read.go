@@ -159,6 +159,10 @@ func (t *txn) load1(number byte, key string, text []byte) error {
 		return loadInto(&t.tokens, key, text)
 	case secDenied:
 		return loadInto(&t.denied, key, text)
+	case secRevoked:
+		return loadInto(&t.revoked, key, text)
+	case secParts:
+		return loadInto(&t.parts, key, text)
 	case secYoung:
 		return loadWith(text, func(r *idResult) { t.young.put(key, *r) })
 	case secOld:
@@ -169,6 +173,10 @@ func (t *txn) load1(number byte, key string, text []byte) error {
 		return loadInto(&t.signers, key, text)
 	case secBases:
 		return loadInto(&t.bases, key, text)
+	case secMoves:
+		return loadInto(&t.moves, key, text)
+	case secVolumes:
+		return loadInto(&t.volumes, key, text)
 	}
 	return errors.New("unknown section: written by a later version")
 }

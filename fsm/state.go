@@ -35,13 +35,18 @@ type State struct {
 	Hosts    Tree[*Host]      // by id
 	Tokens   Tree[*Token]     // by id
 	Denied   Tree[*Denied]    // by host id: who may not come back
+	Revoked  Tree[*Revoked]   // certificates that are refused, see IsRevoked
 	Signers  Tree[*Signer]    // by fingerprint: whose signatures on bases count
 	Bases    Tree[*Base]      // by Ref: what a reference means
+	Moves    Tree[*Move]      // by Object + "/" + ID: what goes from host to host
+	Volumes  Tree[*Volume]    // by id: who has it
 	Load     Tree[Resources]  // by host: sum over its Runs that are not over
 
 	// Ids of entries: young is filled until it holds maxIDs, then it becomes
 	// old. So the newest maxIDs are always known, at one write an entry.
 	young, old Tree[idResult]
+
+	parts Tree[*restoring] // of a snapshot that is being brought back
 
 	lostSeq uint64 // highest Seq of a Run that was ever lost with its host
 
@@ -58,6 +63,8 @@ type Cluster struct {
 	Domain    string `json:"domain"` // no trailing dot
 	CA        string `json:"ca"`     // PEM, newest first; keys never enter the log
 	CreatedAt Time   `json:"created_at"`
+
+	CAs []CA `json:"cas,omitempty"` // from the first rotation or import on; CA follows from it
 
 	GossipKeys [3]string `json:"gossip_keys,omitzero"` // hex, newest first; the older ones are still understood
 	Generation uint64    `json:"generation,omitempty"` // raised by recovery from a lost quorum
@@ -246,6 +253,7 @@ type Cert struct {
 	Serial   string       `json:"serial,omitempty"`
 	NotAfter Time         `json:"not_after,omitempty"`
 	Stale    bool         `json:"stale,omitempty"` // names moved since PEM was issued: ask again
+	CA       string       `json:"ca,omitempty"`    // id of the CA that signed; "": the one that founded the cluster
 }
 
 // HostState is what the cluster thinks of a host.
@@ -277,6 +285,7 @@ type Host struct {
 
 	Peer   string            `json:"peer,omitempty"`   // HOST:PORT of its cluster port
 	Gossip string            `json:"gossip,omitempty"` // HOST:PORT of its gossip port
+	Level  int               `json:"level,omitempty"`  // of its program, see Level; 0 is 1
 	Key    string            `json:"key,omitempty"`    // SHA-256 of the key it was admitted with, hex; "": it founded the cluster
 	Set    map[string]string `json:"set,omitempty"`    // labels that LabelHost set
 	// FencedAt is about when the host will have stopped what it ran when it was

@@ -114,7 +114,7 @@ func (l *log) tell(d *datadriven.TestData) string {
 	case "csr":
 		return l.told(RequestCert{JailName(word(0)), HostID(word(1)), seq(word(0)), []byte(word(2))})
 	case "cert":
-		cmd := SetCert{JailName(word(0)), seq(word(0)), word(1), word(1), l.now.Add(time.Hour), nil}
+		cmd := SetCert{JailName(word(0)), seq(word(0)), word(1), word(1), l.now.Add(time.Hour), nil, opt("ca", "")}
 		if host := opt("host", ""); host != "" { // signed without a CSR in the log, for the names of now or another
 			cert, _ := l.s.Certs.Get(word(0))
 			cmd.Of = &CertOf{HostID(host), cert.Names, cert.Addrs, cert.URI}
@@ -123,6 +123,8 @@ func (l *log) tell(d *datadriven.TestData) string {
 			}
 		}
 		return l.told(cmd)
+	case "move", "cancel-move", "step", "volume":
+		return l.tellMove(d.Cmd, word, opt)
 	case "tag":
 		return l.told(TagImage{spec.Image{Name: word(0), Key: testKey(int(number(word(1)))), Base: "debian:bookworm"}})
 	case "untag":
@@ -207,6 +209,8 @@ func (l *log) show(what string) string {
 		for _, x := range l.s.Signers.All {
 			fmt.Fprintf(&b, "signer %s trusted by %s\n", x.Name, x.TrustedBy)
 		}
+	case "moves":
+		l.showMoves(&b)
 	case "cluster":
 		fmt.Fprintf(&b, "generation %d, newest gossip key %.4s\n", l.s.Cluster.Generation, l.s.Cluster.GossipKeys[0])
 	case "groups":

@@ -115,8 +115,12 @@ type txn struct {
 	hosts    table[*Host]
 	signers  table[*Signer]
 	bases    table[*Base]
+	moves    table[*Move]
+	volumes  table[*Volume]
 	tokens   table[*Token]
 	denied   table[*Denied]
+	revoked  table[*Revoked]
+	parts    table[*restoring]
 	load     table[Resources]
 	young    table[idResult]
 	old      table[idResult]
@@ -148,7 +152,8 @@ func begin(s *State) *txn {
 		runs: tableOf(s.Runs), byHost: tableOf(s.ByHost), leases: tableOf(s.Leases),
 		records: tableOf(s.Records), certs: tableOf(s.Certs), hosts: tableOf(s.Hosts),
 		signers: tableOf(s.Signers), bases: tableOf(s.Bases),
-		tokens: tableOf(s.Tokens), denied: tableOf(s.Denied),
+		moves: tableOf(s.Moves), volumes: tableOf(s.Volumes),
+		tokens: tableOf(s.Tokens), denied: tableOf(s.Denied), revoked: tableOf(s.Revoked), parts: tableOf(s.parts),
 		load: tableOf(s.Load), young: tableOf(s.young), old: tableOf(s.old),
 		pools: tableOf(s.pools), free: tableOf(s.free), resting: tableOf(s.resting), lasts: tableOf(s.lasts),
 	}
@@ -163,7 +168,9 @@ func (t *txn) commit() *State {
 	s.Runs, s.ByHost, s.Leases = t.runs.tree(), t.byHost.tree(), t.leases.tree()
 	s.Records, s.Certs, s.Hosts = t.records.tree(), t.certs.tree(), t.hosts.tree()
 	s.Tokens, s.Denied = t.tokens.tree(), t.denied.tree()
+	s.Revoked, s.parts = t.revoked.tree(), t.parts.tree()
 	s.Signers, s.Bases = t.signers.tree(), t.bases.tree()
+	s.Moves, s.Volumes = t.moves.tree(), t.volumes.tree()
 	s.Load, s.young, s.old = t.load.tree(), t.young.tree(), t.old.tree()
 	s.pools, s.free, s.resting, s.lasts = t.pools.tree(), t.free.tree(), t.resting.tree(), t.lasts.tree()
 	return &s
@@ -187,7 +194,8 @@ func (t *txn) rollback() {
 func (t *txn) eachTable(f func(interface{ save() })) {
 	for _, x := range []interface{ save() }{
 		&t.wishes, &t.networks, &t.images, &t.builds, &t.jails, &t.groups, &t.runs, &t.byHost, &t.leases,
-		&t.records, &t.certs, &t.hosts, &t.signers, &t.bases, &t.tokens, &t.denied, &t.load, &t.young, &t.old, &t.pools, &t.free, &t.resting, &t.lasts,
+		&t.records, &t.certs, &t.hosts, &t.revoked, &t.parts, &t.signers, &t.bases, &t.moves, &t.volumes,
+		&t.tokens, &t.denied, &t.load, &t.young, &t.old, &t.pools, &t.free, &t.resting, &t.lasts,
 	} {
 		f(x)
 	}

@@ -15,6 +15,9 @@ var ofHosts = map[string]bool{
 	fsm.ReportRun{}.Kind():    true,
 	fsm.RequestCert{}.Kind():  true,
 	fsm.ReportBuild{}.Kind():  true,
+	fsm.MoveStep{}.Kind():     true,
+	fsm.ReportVolume{}.Kind(): true,
+	fsm.RefuseBase{}.Kind():   true,
 }
 
 // ofUsers are the kinds that a server carries for users; ofTokens those for
@@ -23,7 +26,9 @@ var (
 	ofUsers = map[string]bool{
 		fsm.ApplyWish{}.Kind(): true, fsm.DestroyWish{}.Kind(): true, fsm.WantJail{}.Kind(): true, fsm.RestartJail{}.Kind(): true,
 		fsm.TagImage{}.Kind(): true, fsm.UntagImage{}.Kind(): true, fsm.ReportBuild{}.Kind(): true,
+		fsm.MoveJail{}.Kind(): true, fsm.MoveVolume{}.Kind(): true, fsm.CancelMove{}.Kind(): true,
 		fsm.MarkHost{}.Kind(): true, fsm.LabelHost{}.Kind(): true, fsm.RemoveHost{}.Kind(): true,
+		fsm.TrustSigner{}.Kind(): true, fsm.UntrustSigner{}.Kind(): true, fsm.PinBase{}.Kind(): true, fsm.UnpinBase{}.Kind(): true,
 		fsm.CreateToken{}.Kind(): true, fsm.RevokeToken{}.Kind(): true, fsm.RotateGossip{}.Kind(): true,
 	}
 	ofTokens = map[string]bool{fsm.AdmitHost{}.Kind(): true, fsm.ReportJoin{}.Kind(): true}
