@@ -33,9 +33,10 @@ var layers = map[string]layer{
 		"policy reads State and proposes; it must not reach drivers, the log or the clock",
 	},
 
-	"jail":    {[]string{"internal/run"}, "drivers get whole wishes as plain values: they never see the State"},
-	"netd":    {[]string{"internal/run"}, "drivers get whole wishes as plain values: they never see the State"},
-	"zfssync": {[]string{"internal/run"}, "drivers get whole wishes as plain values: they never see the State"},
+	"jail":      {[]string{"internal/run"}, "drivers get whole wishes as plain values: they never see the State"},
+	"netd":      {[]string{"internal/run"}, "drivers get whole wishes as plain values: they never see the State"},
+	"netd/mesh": {[]string{"internal/run"}, "it makes one device from a Config; routes to it are netd's"},
+	"zfssync":   {[]string{"internal/run"}, "drivers get whole wishes as plain values: they never see the State"},
 	"zfssync/bundle": {
 		[]string{"zfssync"},
 		"a format, and what is true of it: it fetches nothing and stores nothing",

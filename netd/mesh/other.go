@@ -1,0 +1,6 @@
+//go:build !linux
+
+package mesh
+
+// backends: nothing here carries an overlay.
+func backends(Options, string) []backend { return nil }
