@@ -121,6 +121,19 @@ func TestFirstProcessHasItsEnvironmentUserDirectoryAndLog(t *testing.T) {
 	})
 }
 
+func TestUserByNumberNeedsNoEntryInTheJail(t *testing.T) {
+	t.Parallel()
+	onEveryDriver(t, func(t *testing.T, f *rig) {
+		f.spec.User = "4321:8765"
+		if st := f.ended("sh", "-c", "echo $(id -u):$(id -g):$(id -G)"); st.Exit == nil || st.Exit.Code != 0 {
+			t.Errorf("got %+v", st.Exit)
+		}
+		if got := f.logged(); got != "4321:8765:8765\n" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
 func TestListUpdateAndStatsSeeWhatRuns(t *testing.T) {
 	t.Parallel()
 	onEveryDriver(t, func(t *testing.T, f *rig) {

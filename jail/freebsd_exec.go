@@ -49,15 +49,21 @@ func (f *FreeBSD) exec(ctx context.Context, id string, x Exec) (int, error) {
 		return -1, err
 	}
 	env := envOf(append(slices.Clone(spec.Env), x.Env...), user, x.TTY)
-	// Mounts of the jail are mounts of the host here: the root shows what the jail sees.
-	if err := lookCommand(spec.Root, x.Argv[0], x.WorkDir, env, nil); err != nil {
-		return refuse(x, err)
-	}
-	args, err := jexecArgs(name, x.User, user, x.WorkDir, x.Argv, feats)
+	j, err := f.kernelJail(ctx, name)
 	if err != nil {
 		return -1, err
 	}
-	c := run.Cmd{Argv: append([]string{jexecPath}, args...), Env: env, OnlyEnv: true, Timeout: run.NoTimeout, Grace: execGrace}
+	if j == nil {
+		return -1, ErrNotRunning
+	}
+	c, err := command(spec.Root, j, user, x.WorkDir, x.Argv, env, feats)
+	if errors.Is(err, errNoCommand) || errors.Is(err, errNotExecutable) {
+		return refuse(x, err)
+	}
+	if err != nil {
+		return -1, err
+	}
+	c.Timeout, c.Grace = run.NoTimeout, execGrace
 	if x.TTY {
 		err = onTerminal(ctx, f.cfg.Runner, c, x, false, nil)
 	} else {

@@ -71,7 +71,7 @@ func (f *FreeBSD) make(ctx context.Context, s Spec) (*record, waiter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := checkStart(s, feats); err != nil {
+	if err := checkStart(s); err != nil {
 		return nil, nil, err
 	}
 	num, rules, err := rulesetOf(s)
@@ -142,15 +142,19 @@ func (f *FreeBSD) launch(ctx context.Context, rec *record, feats *bsdFeatures) (
 	if err != nil {
 		return nil, err
 	}
-	args, err := jexecArgs(rec.Jail, s.User, user, s.WorkDir, s.Argv, feats)
+	j, err := f.ours(ctx, rec)
 	if err != nil {
 		return nil, err
 	}
-	// A file and no pipe, so that the jail does not depend on us; its environment is all that it gets of ours.
-	c := run.Cmd{
-		Argv: append([]string{jexecPath}, args...), Env: envOf(s.Env, user, false), OnlyEnv: true,
-		Stdout: out, Stderr: out, NewSession: true, Timeout: execTimeout * time.Second,
+	if j == nil {
+		return nil, fmt.Errorf("jail %s is gone again", rec.Jail)
 	}
+	c, err := command(s.Root, j, user, s.WorkDir, s.Argv, envOf(s.Env, user, false), feats)
+	if err != nil {
+		return nil, err
+	}
+	// A file and no pipe, so that the jail does not depend on us.
+	c.Stdout, c.Stderr, c.NewSession, c.Timeout = out, out, true, execTimeout*time.Second
 	if s.boots() {
 		if _, err := f.cfg.Runner.Run(ctx, c); err != nil {
 			return nil, fmt.Errorf("/etc/rc of the jail: %w", err)
@@ -168,7 +172,7 @@ func (f *FreeBSD) launch(ctx context.Context, rec *record, feats *bsdFeatures) (
 }
 
 // checkStart finds what would keep s from starting, before anything is made.
-func checkStart(s Spec, feats *bsdFeatures) error {
+func checkStart(s Spec) error {
 	if fi, err := os.Stat(s.Root); err != nil || !fi.IsDir() {
 		return fmt.Errorf("root file system %s is not there: %w", s.Root, errors.Join(err, fs.ErrNotExist))
 	}
@@ -185,35 +189,10 @@ func checkStart(s Spec, feats *bsdFeatures) error {
 	if err != nil {
 		return err
 	}
-	if err := lookCommand(s.Root, s.Argv[0], s.WorkDir, envOf(s.Env, user, false), s.Mounts); err != nil {
+	if _, err := lookCommand(s.Root, s.Argv[0], s.WorkDir, envOf(s.Env, user, false), s.Mounts); err != nil {
 		return fmt.Errorf("%w: %w in the jail's root", ErrFinal, err)
 	}
-	_, err = jexecArgs("", s.User, user, s.WorkDir, s.Argv, feats)
-	return err
-}
-
-// jexecArgs builds the arguments of jexec(8). -l is not used: it would throw away the jail's variables, and ours do not get
-// in anyway, because jexec itself is started with the jail's environment and no other.
-func jexecArgs(name, asked string, user account, dir string, command []string, feats *bsdFeatures) ([]string, error) {
-	var args []string
-	switch {
-	case strings.Contains(asked, ":"):
-		return nil, fmt.Errorf("%w: user %q names a group: jexec(8) takes a user of the jail alone; give that user the group in the image", ErrFinal, asked)
-	case user.uid == 0 && (user.name == "" || user.name == "root"):
-	case user.name == "":
-		return nil, fmt.Errorf("%w: user %q has no name in the jail's /etc/passwd, and jexec(8) takes names; create it in the image", ErrFinal, asked)
-	default:
-		args = append(args, "-U", user.name)
-	}
-	dir = path.Clean("/" + dir)
-	if dir != "/" && feats.jexecDir {
-		args = append(args, "-d", dir)
-	}
-	args = append(args, name)
-	if dir != "/" && !feats.jexecDir {
-		args = append(args, "/bin/sh", "-c", `cd "$1" || exit 1; shift; exec "$@"`, "sh", dir)
-	}
-	return append(args, command...), nil
+	return nil
 }
 
 // makePlaces makes what is mounted upon, beneath the root: jail(8) makes nothing, and refuses links.

@@ -3,6 +3,7 @@ package jail
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -296,8 +297,8 @@ func TestFreeBSDWhatCannotStartIsNamedAndLeavesNothing(t *testing.T) {
 		final bool
 	}{
 		{"id map", func(s *Spec) { s.IDMap.Size = 1 }, "no id mapping", true},
-		{"numeric user", func(s *Spec) { s.User = "1234" }, "has no name", true},
-		{"group", func(s *Spec) { s.User = "0:0" }, "names a group", true},
+		{"group", func(s *Spec) { s.User = "0:nobody-here" }, `no group "nobody-here"`, true},
+		{"working directory", func(s *Spec) { s.WorkDir = "/none" }, "no working directory /none", true},
 		{"name of the network", func(s *Spec) { s.NetNS = "/run/ns" }, "not the name of a jail", false},
 		{"mount through a link", func(s *Spec) { s.Mounts = []Mount{{Source: m.dir, Target: "/link/x"}} }, "mount point", false},
 		{"processor", func(s *Spec) { s.Limits.CPUSet = "7" }, "cpuset 7", false},
@@ -364,7 +365,7 @@ func TestFreeBSDOddCallsAreRefusedInWords(t *testing.T) {
 		{Exec{}, "empty command"},
 		{Exec{Argv: []string{"sh\x00"}}, "NUL"},
 		{Exec{Argv: []string{"sh"}, User: "nobody-here"}, "no user"},
-		{Exec{Argv: []string{"sh"}, User: "7:7"}, "names a group"},
+		{Exec{Argv: []string{"sh"}, WorkDir: "/none"}, "no working directory"},
 	} {
 		if _, err := m.d.Exec(t.Context(), s.ID, c.x); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: got %v", c.x, err)
@@ -403,17 +404,41 @@ func TestFreeBSDOddCallsAreRefusedInWords(t *testing.T) {
 	}
 }
 
-func TestFreeBSDJexecOfAnOldReleaseGetsItsDirectoryByAShell(t *testing.T) {
+func TestFreeBSDCommandsGoInByJexecAsRootAndByThemselvesAsAnybodyElse(t *testing.T) {
 	t.Parallel()
-	got, err := jexecArgs("web-1", "web", account{uid: 80, name: "www"}, "/srv", []string{"run", "it"}, &bsdFeatures{})
-	want := []string{"-U", "www", "web-1", "/bin/sh", "-c", `cd "$1" || exit 1; shift; exec "$@"`, "sh", "/srv", "run", "it"}
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("got %q, %v", got, err)
+	root := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(root, "bin"), 0o755))
+	must(t, os.MkdirAll(filepath.Join(root, "srv"), 0o755))
+	must(t, os.WriteFile(filepath.Join(root, "bin/run"), nil, 0o755)) //nolint:gosec // a program
+	j := &kernelJail{jid: 7, name: "web-1"}
+	env := []string{"PATH=/bin"}
+	for _, c := range []struct {
+		user  account
+		dir   string
+		feats bsdFeatures
+		want  string
+	}{
+		{account{name: "root", groups: []uint32{5}}, "", bsdFeatures{}, "/usr/sbin/jexec web-1 run it"},
+		{account{}, "/srv", bsdFeatures{jexecDir: true}, "/usr/sbin/jexec -d /srv web-1 run it"},
+		{account{}, "/srv", bsdFeatures{}, `/usr/sbin/jexec web-1 /bin/sh -c cd "$1" || exit 1; shift; exec "$@" sh /srv run it`},
+		{account{uid: 80, gid: 81, groups: []uint32{82}, name: "www"}, "/srv", bsdFeatures{}, "7: 80:81 [82] in /srv: /bin/run it"},
+		{account{uid: 1234, gid: 5678}, "", bsdFeatures{jexecDir: true}, "7: 1234:5678 [] in /: /bin/run it"},
+		{account{gid: 5, name: "root"}, "", bsdFeatures{}, "7: 0:5 [] in /: /bin/run it"},
+	} {
+		got, err := command(root, j, c.user, c.dir, []string{"run", "it"}, env, &c.feats)
+		must(t, err)
+		text := strings.Join(got.Argv, " ")
+		if in := got.Inside; in != nil {
+			text = fmt.Sprintf("%d: %d:%d %v in %s: %s", in.JID, in.UID, in.GID, in.Groups, got.Dir, text)
+		}
+		if text != c.want || !got.OnlyEnv || !slices.Equal(got.Env, env) {
+			t.Errorf("got %s, want %s", text, c.want)
+		}
 	}
-	got, err = jexecArgs("web-1", "", account{}, "/srv", []string{"run"}, &bsdFeatures{jexecDir: true})
-	if want = []string{"-d", "/srv", "web-1", "run"}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("got %q, %v", got, err)
-	}
+}
+
+func TestFreeBSDConfKnowsCapabilitiesAndMountsOfFiles(t *testing.T) {
+	t.Parallel()
 	if s := (Spec{AddCaps: []string{"cap_net_raw"}}); !s.hasCap("NET_RAW") || s.hasCap("NET_ADMIN") {
 		t.Error("capabilities are not known by name")
 	}

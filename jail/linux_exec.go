@@ -79,7 +79,7 @@ func (l *Linux) execWith(ctx context.Context, rt *runtime, id string, x Exec) (i
 	if err != nil {
 		return -1, err
 	}
-	if err := lookCommand(root, x.Argv[0], x.WorkDir, p.env, nil); err != nil {
+	if _, err := lookCommand(root, x.Argv[0], x.WorkDir, p.env, nil); err != nil {
 		return refuse(x, err)
 	}
 	dir, err := os.MkdirTemp(l.dir(id), "exec-")

@@ -138,7 +138,7 @@ func (l *Linux) prepare(s Spec) error {
 		return err
 	}
 	env := envOf(s.Env, user, false)
-	if err := lookCommand(s.Root, s.Argv[0], s.WorkDir, env, s.Mounts); err != nil {
+	if _, err := lookCommand(s.Root, s.Argv[0], s.WorkDir, env, s.Mounts); err != nil {
 		return fmt.Errorf("%w: %w in the jail's root", ErrFinal, err)
 	}
 	filter, err := l.filter(caps)

@@ -17,9 +17,9 @@ var (
 	errMountDecidesIt = errors.New("below a mount") // not an error: only the jail itself can tell
 )
 
-// lookCommand finds argv[0] beneath root as execvp(3) would with the jail's PATH and working directory. skip lists mount
-// targets, of which root does not show the content.
-func lookCommand(root, argv0, workDir string, env []string, skip []Mount) error {
+// lookCommand finds argv[0] beneath root as execvp(3) would with the jail's PATH and working directory, and returns its path in
+// the jail. skip lists mount targets, of which root does not show the content: what may be there counts as found.
+func lookCommand(root, argv0, workDir string, env []string, skip []Mount) (string, error) {
 	candidates := []string{}
 	if strings.Contains(argv0, "/") {
 		candidates = append(candidates, path.Join("/", workDir, argv0))
@@ -41,16 +41,16 @@ func lookCommand(root, argv0, workDir string, env []string, skip []Mount) error 
 	for _, c := range candidates {
 		err := executable(root, c, skip)
 		if err == nil || errors.Is(err, errMountDecidesIt) {
-			return nil
+			return c, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) && worst == nil {
 			worst = fmt.Errorf("%s: %w", c, err)
 		}
 	}
 	if worst != nil {
-		return worst
+		return "", worst
 	}
-	return fmt.Errorf("%s: %w", argv0, errNoCommand)
+	return "", fmt.Errorf("%s: %w", argv0, errNoCommand)
 }
 
 func executable(root, name string, skip []Mount) error {

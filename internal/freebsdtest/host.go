@@ -120,7 +120,7 @@ func (h *Host) Run(ctx context.Context, c run.Cmd) (run.Result, error) {
 		h.mu.Unlock()
 		return finish(c, Fail(1, "freebsdtest: it was made to fail"), nil)
 	}
-	if strings.HasSuffix(c.Argv[0], "jexec") && !h.Net.tool(c) { // takes as long as it takes
+	if c.Inside != nil || strings.HasSuffix(c.Argv[0], "jexec") && !h.Net.tool(c) { // takes as long as it takes
 		h.mu.Unlock()
 		r, err := h.jexec(ctx, c)
 		if crashes {
@@ -145,7 +145,11 @@ func line(c run.Cmd) string {
 			argv[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
 		}
 	}
-	return strings.Join(argv, " ")
+	text := strings.Join(argv, " ")
+	if c.Inside != nil {
+		text = fmt.Sprintf("jail=%d uid=%d gid=%d groups=%d dir=%s: %s", c.Inside.JID, c.Inside.UID, c.Inside.GID, c.Inside.Groups, c.Dir, text)
+	}
+	return text
 }
 
 func finish(c run.Cmd, r Reply, err error) (run.Result, error) {

@@ -97,10 +97,11 @@ func (h *Host) jexec(ctx context.Context, c run.Cmd) (Reply, error) {
 
 // jexecArgs are those of jexec(8) of 15.1.
 type jexecArgs struct {
-	clean     bool
-	dir, user string
-	jail      string
-	argv      []string
+	clean bool
+	dir   string
+	jail  string
+	argv  []string
+	as    []string // options of chroot(8), instead
 }
 
 func parseJexec(args []string) (x jexecArgs, err error) {
@@ -111,8 +112,6 @@ func parseJexec(args []string) (x jexecArgs, err error) {
 			args = args[1:]
 		case len(args) > 1 && args[0] == "-d":
 			x.dir, args = args[1], args[2:]
-		case len(args) > 1 && args[0] == "-U":
-			x.user, args = args[1], args[2:]
 		default:
 			return x, fmt.Errorf("illegal option -- %s", strings.TrimLeft(args[0], "-"))
 		}
@@ -127,13 +126,30 @@ func parseJexec(args []string) (x jexecArgs, err error) {
 	return x, nil
 }
 
+// entering reads how a command gets into its jail: by jexec(8), or by jail_attach(2) of the process itself.
+func entering(c run.Cmd) (jexecArgs, error) {
+	if c.Inside == nil {
+		return parseJexec(c.Argv[1:])
+	}
+	x := jexecArgs{jail: strconv.Itoa(c.Inside.JID), argv: c.Argv, dir: c.Dir}
+	groups := []string{strconv.Itoa(int(c.Inside.GID))}
+	for _, g := range c.Inside.Groups {
+		groups = append(groups, strconv.Itoa(int(g)))
+	}
+	x.as = []string{fmt.Sprintf("--userspec=%d:%d", c.Inside.UID, c.Inside.GID), "--groups=" + strings.Join(groups, ",")}
+	return x, nil
+}
+
 // spawn begins a command in a jail; h is locked.
 func (h *Host) spawn(ctx context.Context, c run.Cmd) (*Proc, Reply) {
-	x, err := parseJexec(c.Argv[1:])
+	x, err := entering(c)
 	if err != nil {
 		return nil, Fail(1, "jexec: %v", err)
 	}
 	j := h.jail(x.jail)
+	if j == nil && c.Inside != nil {
+		return nil, Fail(-1, "fork/exec %s: invalid argument", c.Argv[0])
+	}
 	if j == nil {
 		return nil, Fail(1, "jexec: jail %q not found", x.jail)
 	}
@@ -173,18 +189,12 @@ func (h *Host) spawnReal(ctx context.Context, c run.Cmd, x jexecArgs, p *Proc) (
 		return nil, Fail(1, "jexec: execvp: %s: No such file or directory", x.argv[0])
 	}
 	argv := []string{"chroot"}
-	if x.user != "" && x.user != "root" {
-		spec, err := lookupUser(p.root, x.user)
-		if err != nil {
-			return nil, Fail(1, "jexec: %s: no such user", x.user)
-		}
-		argv = append(argv, spec...)
-	}
+	argv = append(argv, x.as...)
 	argv = append(argv, p.root)
-	if x.dir != "" {
+	if x.dir != "" && x.dir != "/" {
 		argv = append(argv, "/bin/sh", "-c", `cd "$1" || exit 1; shift; exec "$@"`, "sh", x.dir)
 	}
-	c.Argv = append(argv, x.argv...)
+	c.Argv, c.Inside, c.Dir = append(argv, x.argv...), nil, ""
 	p.real = true
 	pids := make(chan int, 1)
 	if c.TTY || c.Timeout == run.NoTimeout { // to its end, by the ordinary runner
@@ -230,28 +240,6 @@ func (h *Host) canExec(root, argv0 string, env []string) bool {
 		}
 	}
 	return false
-}
-
-func lookupUser(root, name string) ([]string, error) {
-	raw, err := os.ReadFile(filepath.Join(root, "etc/passwd"))
-	if err != nil {
-		return nil, err
-	}
-	for l := range strings.Lines(string(raw)) {
-		f := strings.Split(strings.TrimSpace(l), ":")
-		if f[0] != name || len(f) < 4 {
-			continue
-		}
-		groups := []string{f[3]}
-		raw, _ := os.ReadFile(filepath.Join(root, "etc/group"))
-		for l := range strings.Lines(string(raw)) {
-			if g := strings.Split(strings.TrimSpace(l), ":"); len(g) > 3 && slices.Contains(strings.Split(g[3], ","), name) {
-				groups = append(groups, g[2])
-			}
-		}
-		return []string{"--userspec=" + f[2] + ":" + f[3], "--groups=" + strings.Join(groups, ",")}, nil
-	}
-	return nil, errors.New("no such user")
 }
 
 // pidsIn lists the processes whose root is path, by /proc of the Linux host that plays along.

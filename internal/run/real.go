@@ -65,8 +65,8 @@ func (Real) Run(ctx context.Context, c Cmd) (Result, error) {
 		return killGroup(pid, syscall.SIGTERM)
 	}
 
-	begin := time.Now()
-	err := startIn(c, x)
+	begun := time.Now()
+	err := begin(c, x)
 	if err == nil {
 		err = x.Wait()
 		if cctx.Err() != nil { // Cancel may have run: take stragglers of the group along
@@ -76,7 +76,7 @@ func (Real) Run(ctx context.Context, c Cmd) (Result, error) {
 			_ = killGroup(x.Process.Pid, syscall.SIGKILL)
 		}
 	}
-	res := Result{RC: exitCode(x.ProcessState), Duration: time.Since(begin), Stderr: errOut.Bytes()}
+	res := Result{RC: exitCode(x.ProcessState), Duration: time.Since(begun), Stderr: errOut.Bytes()}
 	if c.Stdout == nil {
 		res.Stdout = out.Bytes()
 	}
@@ -116,7 +116,7 @@ func (Real) Start(c Cmd) (*Process, error) {
 	}
 	x := exec.Command(c.Argv[0], c.Argv[1:]...) //nolint:noctx // outlives every context by purpose
 	prepare(x, c)
-	if err := startIn(c, x); err != nil {
+	if err := begin(c, x); err != nil {
 		return nil, &Error{Argv: c.Argv, RC: -1, Err: err}
 	}
 	return &Process{PID: x.Process.Pid, argv: c.Argv, cmd: x}, nil
@@ -163,6 +163,16 @@ func prepare(x *exec.Cmd, c Cmd) {
 	x.ExtraFiles = c.Files
 	session := c.NewSession || c.TTY
 	x.SysProcAttr = &syscall.SysProcAttr{Setsid: session, Setpgid: !session, Setctty: c.TTY}
+}
+
+// begin starts x where c says.
+func begin(c Cmd, x *exec.Cmd) error {
+	if c.Inside != nil {
+		if err := inside(c.Inside, x.SysProcAttr); err != nil {
+			return err
+		}
+	}
+	return startIn(c, x)
 }
 
 // killGroup signals the group that pid leads. "No such process" is success: it is gone already.

@@ -58,8 +58,19 @@ type Cmd struct {
 	// the process leads a process group of its own.
 	NewSession bool
 
+	// Inside starts the process in a jail, as a user of it (FreeBSD only); nil is where we are, as who we are. Argv[0] is a path
+	// of the jail then, and Dir a directory of it.
+	Inside *Inside
+
 	// TTY makes Stdin (an *os.File that is a terminal) the controlling terminal; it implies NewSession.
 	TTY bool
+}
+
+// Inside says in which jail, and who: numbers, because names are the jail's own affair.
+type Inside struct {
+	JID      int
+	UID, GID uint32
+	Groups   []uint32 // supplementary
 }
 
 // Result is what a process left behind.
