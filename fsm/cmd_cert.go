@@ -38,7 +38,7 @@ func (c SetCert) decide(t *txn) *Refusal {
 	switch {
 	case !ok:
 		return noJail(c.Jail)
-	case c.PEM == "" || len(c.PEM) > maxPEM || len(c.Serial) > 128:
+	case c.PEM == "" || len(c.PEM) > maxPEM || len(c.Serial) > 128 || len(c.CA) > 16:
 		return refuse(CodeInvalid, object, "the chain has %d bytes of PEM, 1 to %d are taken", len(c.PEM), maxPEM)
 	case cert.PEM == c.PEM && cert.Serial == c.Serial && len(cert.CSR) == 0:
 		return nil
@@ -51,7 +51,7 @@ func (c SetCert) decide(t *txn) *Refusal {
 	}
 	now := *cert
 	now.CSR, now.CSRBy, now.CSRSeq = nil, "", 0
-	now.PEM, now.Serial, now.NotAfter, now.Stale = c.PEM, c.Serial, c.NotAfter, false
+	now.PEM, now.Serial, now.NotAfter, now.Stale, now.CA = c.PEM, c.Serial, c.NotAfter, false, c.CA
 	t.emit(CertIssued{&now})
 	return nil
 }

@@ -122,6 +122,7 @@ type SetCert struct {
 	// Of is what was signed when the CSR came to the leader directly: such a
 	// certificate needs no CSR in the log, so it costs one entry instead of two.
 	Of *CertOf `json:"of,omitempty"`
+	CA string  `json:"ca,omitempty"` // id of the CA that signed, see Cert.CA
 }
 
 // CertOf is what a certificate was signed for. It is refused when the jail's

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -86,7 +87,7 @@ func ended(events []Happened, j JailName) bool {
 }
 
 func sameObjects(a, b *State) bool {
-	return a.Cluster == b.Cluster && a.PlanIndex == b.PlanIndex && a.RecordsIndex == b.RecordsIndex && a.lostSeq == b.lostSeq &&
+	return reflect.DeepEqual(a.Cluster, b.Cluster) && a.Revoked.Same(b.Revoked) && a.parts.Same(b.parts) && a.PlanIndex == b.PlanIndex && a.RecordsIndex == b.RecordsIndex && a.lostSeq == b.lostSeq &&
 		a.Wishes.Same(b.Wishes) && a.Networks.Same(b.Networks) && a.Images.Same(b.Images) && a.Builds.Same(b.Builds) &&
 		a.Jails.Same(b.Jails) && a.Groups.Same(b.Groups) && a.Runs.Same(b.Runs) && a.ByHost.Same(b.ByHost) &&
 		a.Leases.Same(b.Leases) && a.Records.Same(b.Records) && a.Certs.Same(b.Certs) && a.Hosts.Same(b.Hosts) &&

@@ -12,6 +12,7 @@ import (
 // State checks that they speak of that member.
 var ofHosts = map[string]bool{
 	fsm.RegisterHost{}.Kind(): true,
+	fsm.HoldCA{}.Kind():       true,
 	fsm.ReportRun{}.Kind():    true,
 	fsm.RequestCert{}.Kind():  true,
 	fsm.ReportBuild{}.Kind():  true,
@@ -30,6 +31,8 @@ var (
 		fsm.MarkHost{}.Kind(): true, fsm.LabelHost{}.Kind(): true, fsm.RemoveHost{}.Kind(): true,
 		fsm.TrustSigner{}.Kind(): true, fsm.UntrustSigner{}.Kind(): true, fsm.PinBase{}.Kind(): true, fsm.UnpinBase{}.Kind(): true,
 		fsm.CreateToken{}.Kind(): true, fsm.RevokeToken{}.Kind(): true, fsm.RotateGossip{}.Kind(): true,
+		fsm.AddCA{}.Kind(): true, fsm.ChainCA{}.Kind(): true, fsm.RetireCA{}.Kind(): true, fsm.RevokeCert{}.Kind(): true,
+		fsm.RestorePart{}.Kind(): true, fsm.RestoreState{}.Kind(): true,
 	}
 	ofTokens = map[string]bool{fsm.AdmitHost{}.Kind(): true, fsm.ReportJoin{}.Kind(): true}
 )
@@ -38,7 +41,7 @@ var (
 // them where they are.
 var ofLeader = map[string]bool{
 	fsm.Genesis{}.Kind(): true, fsm.PlaceJail{}.Kind(): true, fsm.StopRun{}.Kind(): true, fsm.SetCert{}.Kind(): true,
-	fsm.RaiseGeneration{}.Kind(): true,
+	fsm.RaiseGeneration{}.Kind(): true, fsm.ActivateCA{}.Kind(): true, fsm.ReportAbuse{}.Kind(): true,
 }
 
 // MayPropose says why peer may not bring e, nil if it may.
