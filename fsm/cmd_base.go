@@ -15,6 +15,7 @@ const (
 	maxSignerName = 256      // bytes
 	maxBaseRef    = 4096     // bytes
 	maxBaseText   = 4096     // bytes
+	maxDefaults   = 64 << 10 // bytes of all texts together
 )
 
 func (c TrustSigner) decide(t *txn) *Refusal {
@@ -59,7 +60,9 @@ func (c PinBase) decide(t *txn) *Refusal {
 		return refuse(CodeInvalid, object, "the fingerprint %.80q is not 64 hex digits", b.Signer)
 	case b.Bytes < 0:
 		return refuse(CodeInvalid, object, "its size %d is negative", b.Bytes)
-	case known && old.Digest == b.Digest && old.Signer == b.Signer:
+	case !b.Defaults.sound():
+		return refuse(CodeInvalid, object, "what it says of how processes start has zero bytes in it, a relative directory, or more than %d bytes", maxDefaults)
+	case known && old.Digest == b.Digest && old.Signer == b.Signer && (b.Defaults == nil || old.Defaults != nil):
 		return nil
 	case known && !c.Downgrade && (b.Version < old.Version || b.Created < old.Created):
 		return refuse(CodeConflict, object, "version %d of %s is older than what is pinned, version %d of %s: to go back on purpose: --allow-downgrade",
@@ -100,6 +103,22 @@ func (c RefuseBase) decide(t *txn) *Refusal {
 func (b *Base) plain() bool {
 	return plainText(b.Ref, maxBaseRef) && plainText(b.Kind, 32) && plainText(b.Digest, 80) && plainText(b.Platform, 64) &&
 		plainText(b.Signer, 80) && plainText(b.SignedBy, maxSignerName)
+}
+
+// sound: its texts can be handed to execve(2) and are not too long.
+func (d *Defaults) sound() bool {
+	if d == nil {
+		return true
+	}
+	total := 0
+	for _, list := range [][]string{d.Env, d.Command, {d.User, d.WorkDir}} {
+		for _, text := range list {
+			if total += len(text) + 1; !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+				return false
+			}
+		}
+	}
+	return total <= maxDefaults && plainText(d.User, 256) && (d.WorkDir == "" || d.WorkDir[0] == '/')
 }
 
 // plainText: valid, printable, at most most bytes.

@@ -25,6 +25,16 @@ type Base struct {
 	SignedBy string `json:"signed_by,omitempty"` // the signer's name
 	Bytes    int64  `json:"bytes,omitempty"`     // to fetch; 0 when unknown
 	PinnedAt Time   `json:"pinned_at,omitempty"` // set by Apply
+
+	Defaults *Defaults `json:"defaults,omitempty"` // of an OCI image: how it says that processes start
+}
+
+// Defaults say how processes start where neither the file nor the jail says it.
+type Defaults struct {
+	Env     []string `json:"env,omitempty"`     // NAME=value, in order
+	Command []string `json:"command,omitempty"` // argv
+	User    string   `json:"user,omitempty"`    // as a jail's user
+	WorkDir string   `json:"workdir,omitempty"` // absolute
 }
 
 // TrustSigner makes a certificate's signatures count.

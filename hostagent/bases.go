@@ -9,10 +9,12 @@ import (
 	"io"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 	"unicode"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/hostagent/build"
 	"github.com/rexcarcer/rexcarcer/zfssync"
 	"github.com/rexcarcer/rexcarcer/zfssync/bundle"
 	"github.com/rexcarcer/rexcarcer/zfssync/source"
@@ -62,6 +64,9 @@ func (a *Agent) LookBase(ctx context.Context, ref string, known *fsm.Base, downg
 	if !o.Created.IsZero() {
 		b.Created = fsm.TimeOf(o.Created)
 	}
+	if d := o.Defaults; d != nil {
+		b.Defaults = &fsm.Defaults{Env: d.Env, Command: d.Command, User: d.User, WorkDir: d.WorkDir}
+	}
 	return b, nil
 }
 
@@ -76,6 +81,21 @@ func (s buildSources) Fetch(ctx context.Context, ref, digest string, progress so
 		s.a.tellRefusal(ctx, ref, err)
 	}
 	return f, err
+}
+
+// defaultsOf tells how a pinned base says that processes start.
+func (a *Agent) defaultsOf(ref, digest string) (build.Defaults, error) {
+	if !strings.HasPrefix(ref, "oci:") {
+		return build.Defaults{}, nil // nothing else says any
+	}
+	b, ok := a.c.Cluster.State().Bases.Get(ref)
+	switch {
+	case !ok || b.Digest != digest:
+		return build.Defaults{}, fmt.Errorf("base %s: the cluster no longer knows %.19s, with which the image was planned: plan again", ref, digest)
+	case b.Defaults == nil:
+		return build.Defaults{}, nil
+	}
+	return build.Defaults{Env: b.Defaults.Env, Command: b.Defaults.Command, User: b.Defaults.User, WorkDir: b.Defaults.WorkDir}, nil
 }
 
 // tellRefusal makes an event of a refusal. The caller has the error as well, so a cluster without a leader is not waited for.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
@@ -149,13 +150,7 @@ func resolvConf(s *fsm.State, j *fsm.Jail) string {
 // know, then the user's, which wins.
 func environ(want Want) []string {
 	j := want.Jail
-	var out []string
-	if want.Image != nil {
-		for _, v := range want.Image.Env {
-			out = append(out, v.Name+"="+v.Value)
-		}
-	}
-	out = append(out, "RC_JAIL="+j.Spec.Name, "RC_UUID="+j.UUID)
+	out := append(slices.Clone(want.Start.Env), "RC_JAIL="+j.Spec.Name, "RC_UUID="+j.UUID)
 	if len(j.Names) > 0 {
 		out = append(out, "RC_FQDN="+j.Names[0])
 	}

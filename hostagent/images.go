@@ -26,7 +26,7 @@ func (a *Agent) newBuilder() *build.Builder {
 	return build.New(build.Config{
 		IDMap: ids,
 		Store: a.c.Store, Jails: a.c.Jails, Dir: filepath.Join(a.c.Dir, "build"),
-		Attach: a.attachBuild, Resolve: a.imageKey, Sources: buildSources{a}, Limits: a.c.BuildLimits, Timeout: a.c.BuildTimeout, Log: a.c.Log,
+		Attach: a.attachBuild, Resolve: a.imageKey, Defaults: a.defaultsOf, Sources: buildSources{a}, Limits: a.c.BuildLimits, Timeout: a.c.BuildTimeout, Log: a.c.Log,
 		Free: func() (int64, error) { return freeBytes(a.c.Dir) }, MinFree: a.c.BuildMinFree,
 	})
 }

@@ -27,6 +27,10 @@ func (a *Agent) Exec(ctx context.Context, name fsm.JailName, x jail.Exec) (int, 
 	if w.Run == nil {
 		return 0, fmt.Errorf("jail %s: %w", name, ErrElsewhere)
 	}
+	var err error
+	if w.Start, err = a.startOf(w); err != nil {
+		return 0, err
+	}
 	x.Env = append(environ(w), x.Env...)
 	rc, err := a.c.Jails.Exec(ctx, jailID(j.UUID), x)
 	if err != nil {

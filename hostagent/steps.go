@@ -96,6 +96,10 @@ func (w *worker) make(ctx context.Context, want Want, ids zfssync.IDMap) (jail.S
 		return jail.Status{}, err
 	}
 	w.row.NetNS = netns
+	var err error
+	if want.Start, err = w.a.startOf(want); err != nil {
+		return jail.Status{}, err
+	}
 	if err := w.a.writeFiles(root, want, w.certs.files(ids)); err != nil {
 		return jail.Status{}, err
 	}

@@ -12,6 +12,16 @@ type Want struct {
 	Stop  bool      // end the Run
 	Image *fsm.Image
 	Cert  *fsm.Cert
+
+	Start Start // how the Run's image says that processes start; from this host's store, see Agent.startOf
+}
+
+// Start is how processes begin where the jail does not say it.
+type Start struct {
+	Env     []string // NAME=value
+	Command []string
+	User    string
+	WorkDir string
 }
 
 // WantOf returns what s wants on host of the jail that is called name and has

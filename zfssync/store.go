@@ -146,6 +146,8 @@ type Image struct {
 	Base      string    `json:"base"` // as written after BASE
 	Env       []string  `json:"env,omitempty"`
 	Command   []string  `json:"command,omitempty"`
+	User      string    `json:"user,omitempty"`    // of processes, where the jail names none
+	WorkDir   string    `json:"workdir,omitempty"` // absolute
 	Steps     []string  `json:"steps,omitempty"` // the lines as written
 	Bytes     int64     `json:"bytes"`           // of all layers, on disk
 	Layers    int       `json:"layers"`

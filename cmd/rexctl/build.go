@@ -35,9 +35,14 @@ func buildMissing(c *cli.Context, client *api.Client, p *planned) error {
 	for _, b := range builds {
 		have[b.Key] = len(b.Hosts) > 0
 	}
+	own := map[string]string{}
 	for _, img := range basesFirst(p.wish.Images) {
+		own[img.Name] = img.Key
 		if have[img.Key] {
 			continue
+		}
+		if key := own[img.Base]; key != "" {
+			img.BaseDigest = key // in the cluster its name means nothing yet, or what it meant before
 		}
 		if _, err := buildOne(c, client, img, filepath.Join(p.dir, filepath.FromSlash(path.Dir(img.Rexfile))), buildOptions{}); err != nil {
 			return fmt.Errorf("%w\n  nothing was applied", err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -109,7 +110,7 @@ type job struct {
 	progress func(Event)
 	context  *spool
 	env      []string // of RUN: what ENV said so far
-	baseEnv  []string
+	inherit  Defaults // of the base
 	top      string // key of the highest layer so far
 	res      Result
 }
@@ -167,7 +168,10 @@ func (j *job) run(ctx context.Context) error {
 	}
 	out := zfssync.Image{
 		Key: j.img.Key, Top: j.top, Name: j.img.Name, Base: j.img.Base,
-		Env: append(j.baseEnv, environ(j.img.Env)...), Command: j.img.Command,
+		Env: slices.Concat(j.inherit.Env, environ(j.img.Env)), Command: j.img.Command, User: j.inherit.User, WorkDir: j.inherit.WorkDir,
+	}
+	if len(out.Command) == 0 {
+		out.Command = j.inherit.Command
 	}
 	for _, s := range j.img.Steps {
 		out.Steps = append(out.Steps, s.Text)
@@ -187,23 +191,24 @@ func (j *job) firstMissing() int {
 
 // base finds or makes the lowest layer. With layers above it (cached) it is there already.
 func (j *job) base(ctx context.Context, cached bool) error {
+	if pin := j.img.BaseDigest; pin != "" && j.c.Store.HasImage(pin) { // whatever its name means by now
+		return j.onImage(pin)
+	}
 	if j.c.Resolve != nil {
 		if key, ok := j.c.Resolve(j.img.Base); ok {
 			if j.img.BaseDigest != "" && j.img.BaseDigest != key {
 				return fmt.Errorf("its base %s means another image now: plan again", j.img.Base)
 			}
-			img, err := j.c.Store.Image(key)
-			if errors.Is(err, zfssync.ErrNotFound) {
-				return fmt.Errorf("its base %s is an image that this host does not have: build that first: %w", j.img.Base, err)
-			}
-			if err != nil {
-				return fmt.Errorf("base %s: %w", j.img.Base, err)
-			}
-			j.top, j.baseEnv = img.Top, img.Env
-			return nil
+			return j.onImage(key)
 		}
 	}
 	j.top = j.img.BaseKey()
+	if j.c.Defaults != nil && j.img.BaseDigest != "" {
+		var err error
+		if j.inherit, err = j.c.Defaults(j.img.Base, j.img.BaseDigest); err != nil {
+			return err
+		}
+	}
 	if cached || j.c.Store.HasLayer(j.top) {
 		return nil
 	}
@@ -213,6 +218,19 @@ func (j *job) base(ctx context.Context, cached bool) error {
 		return err
 	}
 	j.progress(Event{Kind: StepFinished, Image: j.img.Name, Steps: len(j.img.Steps), Text: j.img.Base, Took: time.Since(begin)})
+	return nil
+}
+
+// onImage takes an image of the cluster as the base.
+func (j *job) onImage(key string) error {
+	img, err := j.c.Store.Image(key)
+	if errors.Is(err, zfssync.ErrNotFound) {
+		return fmt.Errorf("its base %s is an image that this host does not have: build that first: %w", j.img.Base, err)
+	}
+	if err != nil {
+		return fmt.Errorf("base %s: %w", j.img.Base, err)
+	}
+	j.top, j.inherit = img.Top, Defaults{Env: img.Env, Command: img.Command, User: img.User, WorkDir: img.WorkDir}
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/rexcarcer/rexcarcer/jail"
@@ -35,7 +36,7 @@ func (j *job) keepStep(i int, s spec.Step, l zfssync.Build) error {
 	for _, done := range j.img.Steps[:i] {
 		kept.Env = append(kept.Env, done.Env...)
 	}
-	out := zfssync.Image{Key: key, Top: top, Name: kept.Name, Base: kept.Base, Env: append(j.baseEnv, j.env...), Command: kept.Command}
+	out := zfssync.Image{Key: key, Top: top, Name: kept.Name, Base: kept.Base, Env: slices.Concat(j.inherit.Env, j.env), Command: kept.Command}
 	for _, done := range kept.Steps {
 		out.Steps = append(out.Steps, done.Text)
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,7 +99,7 @@ func (b *Builder) jailOn(root, id string, net Network, mounts []jail.Mount) jail
 
 // runEnv is what RUN sees: ours first, so that ENV of the image wins.
 func (j *job) runEnv() []string {
-	return append(append(j.ownEnv(), j.baseEnv...), j.env...)
+	return slices.Concat(j.ownEnv(), j.inherit.Env, j.env)
 }
 
 func (b *Builder) ownEnv() []string {

@@ -58,6 +58,9 @@ type Config struct {
 	// Resolve tells the key of an image of the cluster, for BASE NAME; nil: there are none.
 	Resolve func(name string) (key string, ok bool)
 
+	// Defaults tells how a pinned base says that processes start; nil: no base says anything.
+	Defaults func(ref, digest string) (Defaults, error)
+
 	// Sources brings bases from elsewhere; nil: only what Store.Base makes.
 	Sources Sources
 
@@ -70,6 +73,14 @@ type Config struct {
 	// Free tells the bytes that are free where layers are written. A build that leaves less than MinFree is ended. Nil: nobody looks.
 	Free    func() (int64, error)
 	MinFree int64
+}
+
+// Defaults say how processes start where the .rex file does not say it.
+type Defaults struct {
+	Env     []string // NAME=value, also of RUN steps
+	Command []string
+	User    string // of the jail's processes; RUN steps are root's
+	WorkDir string
 }
 
 // Request is one build.

@@ -66,6 +66,9 @@ func (p *ociPlace) look(ctx context.Context) (Origin, error) {
 	if len(m.Layers) == 0 || len(m.Layers) > maxOCILayers || o.Bytes > MaxPayload || o.Bytes < 0 {
 		return Origin{}, &bundle.Refusal{Reason: bundle.Bomb, Text: fmt.Sprintf("it has %d layers with %d bytes; want 1 to %d with at most %d", len(m.Layers), o.Bytes, maxOCILayers, int64(MaxPayload))}
 	}
+	if o.Defaults, err = p.defaults(m.Config); err != nil {
+		return Origin{}, fmt.Errorf("base oci:%s: %w", p.ref, err)
+	}
 	return o, nil
 }
 

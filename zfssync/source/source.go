@@ -43,6 +43,16 @@ type Origin struct {
 	Signer   string    `json:"signer,omitempty"`    // fingerprint; "" where a digest stands for it
 	SignedBy string    `json:"signed_by,omitempty"` // the signer's name
 	Bytes    int64     `json:"bytes,omitempty"`     // to fetch; 0 when unknown
+	Defaults *Defaults `json:"defaults,omitempty"`  // of an OCI image
+}
+
+// Defaults are what an OCI image says of its processes (OCI Image Configuration, section config). The command is its
+// Entrypoint with its Cmd.
+type Defaults struct {
+	Env     []string `json:"env,omitempty"` // NAME=value, in order
+	Command []string `json:"command,omitempty"`
+	User    string   `json:"user,omitempty"`
+	WorkDir string   `json:"workdir,omitempty"` // absolute
 }
 
 // Progress is called from one goroutine. total is 0 when unknown; text is one line, or "" for numbers alone.
