@@ -9,7 +9,7 @@ import (
 )
 
 func (s *Server) listBases(r *request) error {
-	st := s.cfg.Log.State()
+	st := s.state(r)
 	users := map[string][]string{}
 	for name, img := range st.Images.All {
 		users[img.Base] = append(users[img.Base], name)
@@ -71,7 +71,7 @@ func (s *Server) unpinBase(r *request) error {
 }
 
 func (s *Server) listSigners(r *request) error {
-	st := s.cfg.Log.State()
+	st := s.state(r)
 	rows := []SignerRow{}
 	for _, x := range st.Signers.All {
 		rows = append(rows, signerRow(x))

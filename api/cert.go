@@ -3,7 +3,7 @@ package api
 import "github.com/rexcarcer/rexcarcer/fsm"
 
 func (s *Server) listCerts(r *request) error {
-	st := s.cfg.Log.State()
+	st := s.state(r)
 	rows := []CertRow{}
 	for _, c := range st.Certs.All {
 		rows = append(rows, certRow(c))
@@ -12,7 +12,7 @@ func (s *Server) listCerts(r *request) error {
 }
 
 func (s *Server) showCert(r *request) error {
-	st := s.cfg.Log.State()
+	st := s.state(r)
 	c, ok := st.Certs.Get(r.PathValue("jail"))
 	if !ok {
 		return notFound("cert", r.PathValue("jail"))

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -29,6 +30,7 @@ type Options struct {
 	ClientCert string `json:"client_cert,omitempty"` // file
 	ClientKey  string `json:"client_key,omitempty"`  // file
 	Token      string `json:"token,omitempty"`       // sent as a bearer token
+	At         string `json:"-"`                     // index of the log or time (RFC 3339) to look back to; empty is now
 }
 
 // OptionsFromEnv reads the variables REX_ADDR, REX_CACERT, REX_CLIENT_CERT,
@@ -40,6 +42,7 @@ func OptionsFromEnv(base Options, getenv func(string) string) Options {
 		ClientCert: cmp.Or(getenv("REX_CLIENT_CERT"), base.ClientCert),
 		ClientKey:  cmp.Or(getenv("REX_CLIENT_KEY"), base.ClientKey),
 		Token:      cmp.Or(getenv("REX_TOKEN"), base.Token),
+		At:         base.At,
 	}
 }
 
@@ -60,6 +63,7 @@ type Client struct {
 	addr  string // as given
 	base  string // URL without a path
 	token string
+	at    string // see Options.At
 	http  *http.Client
 	dial  func(ctx context.Context) (net.Conn, error)
 }
@@ -71,7 +75,7 @@ func NewClient(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("address %q: %w", addr, err)
 	}
-	c := &Client{addr: addr, token: o.Token}
+	c := &Client{addr: addr, token: o.Token, at: o.At}
 	switch {
 	case u.Scheme == "unix" && u.Path != "" && u.Host == "":
 		c.base = "http://local"
@@ -136,6 +140,13 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 func (c *Client) request(ctx context.Context, method, path string, q url.Values, body io.Reader) (*http.Request, error) {
 	target := c.base + path
+	if c.at != "" && method == http.MethodGet {
+		q = maps.Clone(q)
+		if q == nil {
+			q = url.Values{}
+		}
+		q.Set("at", c.at)
+	}
 	if len(q) > 0 {
 		target += "?" + q.Encode()
 	}

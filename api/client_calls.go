@@ -206,3 +206,24 @@ func (c *Client) History(ctx context.Context, object string, limit int) ([]Event
 func (c *Client) Why(ctx context.Context, object string) (Why, error) {
 	return only(get[Why](ctx, c, "/v1/why", "object", object))
 }
+
+// RawWish is one wish as it was applied, as the daemon sends it.
+func (c *Client) RawWish(ctx context.Context, name string) (json.RawMessage, error) {
+	return only(get[json.RawMessage](ctx, c, "/v1/wishes/"+url.PathEscape(name)))
+}
+
+// Diff is what was not the same at two indexes of the log or times (RFC 3339);
+// an empty to is now, an empty kind all kinds.
+func (c *Client) Diff(ctx context.Context, from, to, kind string) ([]ChangeRow, error) {
+	return only(get[[]ChangeRow](ctx, c, "/v1/diff", "from", from, "to", to, "kind", kind))
+}
+
+// Audit has a host apply its log again, up to index to (0: all), and compare.
+// An empty host is the one that is asked.
+func (c *Client) Audit(ctx context.Context, host string, to uint64) (Audit, error) {
+	until := ""
+	if to > 0 {
+		until = strconv.FormatUint(to, 10)
+	}
+	return only(get[Audit](ctx, c, "/v1/audit", "host", host, "to", until))
+}

@@ -9,7 +9,7 @@ import (
 )
 
 func (s *Server) listRecords(r *request) error {
-	st := s.cfg.Log.State()
+	st := s.state(r)
 	network := r.URL.Query().Get("network")
 	rows := []RecordRow{}
 	for _, rec := range st.Records.All {

@@ -14,7 +14,7 @@ import (
 )
 
 func (s *Server) listImages(r *request) error {
-	st := s.cfg.Log.State()
+	st := s.state(r)
 	used := map[string]int{}
 	for _, j := range st.Jails.All {
 		used[j.Spec.Image]++
@@ -27,7 +27,7 @@ func (s *Server) listImages(r *request) error {
 }
 
 func (s *Server) listBuilds(r *request) error {
-	st := s.cfg.Log.State()
+	st := s.state(r)
 	rows := []BuildRow{}
 	for _, b := range st.Builds.All {
 		rows = append(rows, BuildRow{b.Key, b.Hosts, b.Bytes, when(b.BuiltAt)})

@@ -90,7 +90,7 @@ func rowOf(st *fsm.State, j *fsm.Jail) JailRow {
 }
 
 func (s *Server) showJail(r *request) error {
-	st := s.cfg.Log.State()
+	st := s.state(r)
 	j, err := s.jailNamed(r, st)
 	if err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 )
 
 func (s *Server) listNetworks(r *request) error {
-	st := s.cfg.Log.State()
+	st := s.state(r)
 	rows := []NetworkRow{}
 	for _, n := range st.Networks.All {
 		rows = append(rows, networkRow(st, n))
@@ -17,7 +17,7 @@ func (s *Server) listNetworks(r *request) error {
 }
 
 func (s *Server) showNetwork(r *request) error {
-	st := s.cfg.Log.State()
+	st := s.state(r)
 	n, ok := st.Networks.Get(r.PathValue("name"))
 	if !ok {
 		return notFound("network", r.PathValue("name"))
@@ -72,7 +72,7 @@ func networkRow(st *fsm.State, n *fsm.Network) NetworkRow {
 }
 
 func (s *Server) listLeases(r *request) error {
-	st := s.cfg.Log.State()
+	st := s.state(r)
 	network := r.URL.Query().Get("network")
 	prefix := ""
 	if network != "" {

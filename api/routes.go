@@ -12,6 +12,7 @@ type route struct {
 	in, out         any    // example values of the body's and the answer's type; nil: none
 	limit           int64  // bytes of the body; 0 is maxBody
 	stream          bool   // no overall time limit
+	past            bool   // answers ?at too
 	media           string // of the answer, where it is not JSON
 	handle          func(*Server, *request) error
 }
@@ -27,7 +28,9 @@ var (
 	pBase    = param{"base", "integer", "instead of If-Match: the plan's base_index"}
 )
 
-func routes() []route {
+func routes() []route { return withPast(table()) }
+
+func table() []route {
 	return []route{
 		{method: "GET", pattern: "/v1/version", access: forAll, summary: "What answers here", out: Version{}, handle: (*Server).version},
 		{method: "GET", pattern: "/v1/openapi.json", access: forAll, summary: "This document", out: map[string]any{}, handle: (*Server).openapi},
@@ -118,6 +121,15 @@ func routes() []route {
 			handle: (*Server).events,
 		},
 		{method: "GET", pattern: "/v1/history", access: forRead, summary: "What happened to an object", query: []param{{"object", "string", "as \"jail web-1\"; all if not given"}, {"limit", "integer", "newest so many, default 1000, at most 10000"}}, out: []Event{}, handle: (*Server).history},
+		{
+			method: "GET", pattern: "/v1/diff", access: forRead, summary: "What was not the same at two indexes of the log, or times",
+			query: []param{{"from", "string", "index, or time (RFC 3339)"}, {"to", "string", "the same; default now"}, {"kind", "string", "only objects of this kind, as jail"}},
+			out:   []ChangeRow{}, handle: (*Server).diff,
+		},
+		{
+			method: "GET", pattern: "/v1/audit", access: forRead, stream: true, summary: "Apply again what a host's log holds, and compare with what the host works with",
+			query: []param{{"host", "string", "name or id; default is the host that is asked"}, {"to", "integer", "index of the last entry; default the newest"}}, out: Audit{}, handle: (*Server).audit,
+		},
 		{method: "GET", pattern: "/v1/why", access: forRead, summary: "Why it is so", query: []param{{"object", "string", "as \"jail web-1\""}}, out: Why{}, handle: (*Server).why},
 	}
 }

@@ -48,6 +48,7 @@ type Config struct {
 	// asks is told where to ask instead.
 	Elsewhere func(host fsm.HostID, by, role string) http.Handler
 	Reads     Reads // nil: this host is the cluster
+	Past      Past  // nil: only the present is known
 	Version   string
 	Logger    *slog.Logger          // nil: discard
 	Registry  prometheus.Registerer // nil: no metrics
@@ -61,6 +62,7 @@ type Server struct {
 	metrics *metrics
 	streams atomic.Int64
 	nextID  atomic.Uint64
+	past    chan struct{} // a place for each past State that is being rebuilt
 }
 
 // New makes a Server; it starts nothing.
@@ -68,7 +70,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil || cfg.Host == nil || cfg.Plan == nil || cfg.Identify == nil {
 		return nil, errors.New("api server: Log, Host, Plan and Identify are needed")
 	}
-	s := &Server{cfg: cfg, log: cfg.Logger, mux: http.NewServeMux(), metrics: newMetrics()}
+	s := &Server{cfg: cfg, log: cfg.Logger, mux: http.NewServeMux(), metrics: newMetrics(), past: make(chan struct{}, rebuilds)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -130,6 +132,7 @@ type request struct {
 	rc   *http.ResponseController
 	by   string
 	role string
+	past *fsm.State // what ?at asks for; nil: now
 }
 
 func (s *Server) serveRoute(rt route) http.Handler {
@@ -172,6 +175,9 @@ func (s *Server) guarded(rt route, r *request) (err error) {
 		}
 	}()
 	if err := s.reading(r); err != nil {
+		return err
+	}
+	if err := s.lookBack(rt, r); err != nil {
 		return err
 	}
 	if !rt.stream {

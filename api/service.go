@@ -11,7 +11,7 @@ import (
 )
 
 func (s *Server) listServices(r *request) error {
-	st := s.cfg.Log.State()
+	st := s.state(r)
 	return r.reply(st.Index, servicesOf(st, r.URL.Query().Get("network")))
 }
 
@@ -74,7 +74,7 @@ func memberOf(st *fsm.State, jail string, sv spec.Service, a fsm.Addr) ServiceMe
 // scrapeTargets lists services in the form of Prometheus' HTTP service
 // discovery. Relabelling on __meta_ labels chooses among them.
 func (s *Server) scrapeTargets(r *request) error {
-	st := s.cfg.Log.State()
+	st := s.state(r)
 	groups := []ScrapeGroup{}
 	for _, sv := range servicesOf(st, r.URL.Query().Get("network")) {
 		for _, m := range sv.Members {

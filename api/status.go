@@ -86,8 +86,8 @@ func count(c *JailCount, row JailRow) {
 // first past N. When the wait is over without one, the newest is good enough.
 func (s *Server) current(r *request) (*fsm.State, error) {
 	q := r.URL.Query()
-	if q.Get("index") == "" {
-		return s.cfg.Log.State(), nil
+	if q.Get("index") == "" || r.past != nil {
+		return s.state(r), nil
 	}
 	after, err := strconv.ParseUint(q.Get("index"), 10, 64)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 )
 
 func (s *Server) listWishes(r *request) error {
-	st := s.cfg.Log.State()
+	st := s.state(r)
 	rows := []WishRow{}
 	for _, w := range st.Wishes.All {
 		rows = append(rows, WishRow{w.Name, w.Source, w.Domain, len(w.Networks), len(w.Images), len(w.Jails)})
@@ -17,7 +17,7 @@ func (s *Server) listWishes(r *request) error {
 }
 
 func (s *Server) showWish(r *request) error {
-	st := s.cfg.Log.State()
+	st := s.state(r)
 	w, ok := st.Wishes.Get(r.PathValue("name"))
 	if !ok {
 		return notFound("wish", r.PathValue("name"))

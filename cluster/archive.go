@@ -189,7 +189,7 @@ func (a *archive) stateAtOrBefore(index uint64) (*fsm.State, error) {
 		return nil, err
 	}
 	if oldest > 1 {
-		return nil, fmt.Errorf("index %d is %w: the oldest entry here is %d", index, ErrTooOld, oldest)
+		return nil, &tooOld{index, oldest}
 	}
 	return fsm.New(), nil
 }
@@ -223,7 +223,7 @@ func (a *archive) entries(ctx context.Context, first, last uint64, yield func(fs
 			continue
 		}
 		if s.first > next {
-			return fmt.Errorf("index %d is %w: the next segment begins at %d", next, ErrTooOld, s.first)
+			return &tooOld{next, s.first}
 		}
 		if err := readSegment(ctx, s.path, next, last, yield); err != nil {
 			return fmt.Errorf("archive: read %s: %w", s.path, err)
@@ -237,7 +237,7 @@ func (a *archive) entries(ctx context.Context, first, last uint64, yield func(fs
 		}
 		err := a.log.GetLog(next, &l)
 		if errors.Is(err, raft.ErrLogNotFound) {
-			return fmt.Errorf("index %d is %w", next, ErrTooOld)
+			return a.gap(next)
 		}
 		if err != nil {
 			return fmt.Errorf("read log entry %d: %w", next, err)
@@ -250,6 +250,15 @@ func (a *archive) entries(ctx context.Context, first, last uint64, yield func(fs
 		}
 	}
 	return nil
+}
+
+// gap says that the entry next is gone from the log.
+func (a *archive) gap(next uint64) error {
+	first, err := a.log.FirstIndex()
+	if err != nil {
+		return fmt.Errorf("archive: read log: %w", err)
+	}
+	return &tooOld{next, first}
 }
 
 func yieldEntry(index uint64, raw []byte, yield func(fsm.Item) error) error {

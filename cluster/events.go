@@ -71,22 +71,3 @@ func (n *Node) replayEvents(ctx context.Context, since uint64, yield func(fsm.Ha
 	}
 	return target, nil
 }
-
-// StateAt rebuilds the State as it was at index.
-func (n *Node) StateAt(ctx context.Context, index uint64) (*fsm.State, error) {
-	if now := n.State(); index >= now.Index {
-		return now, nil
-	}
-	s, err := n.archive.stateAtOrBefore(index)
-	if err != nil {
-		return nil, err
-	}
-	err = n.archive.entries(ctx, s.Index+1, index, func(it fsm.Item) error {
-		s, _, _ = fsm.Apply(s, it.Index, it.Entry, it.Raw)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("state at %d: %w", index, err)
-	}
-	return s, nil
-}

@@ -345,3 +345,88 @@ func TestTooLargeAnEntryIsRefusedAtTheDoor(t *testing.T) {
 		t.Errorf("got %v, want a refusal", err)
 	}
 }
+
+// The log's own clock counts: an entry belongs to the highest time so far.
+func TestATimeFindsTheLastEntryBefore(t *testing.T) {
+	t.Parallel()
+	n := open(t, t.TempDir(), func(c *Config) { c.TrailingLogs = 1 })
+	propose(t, n, genesis)
+	at := map[uint64]fsm.Time{}
+	for i := range 25 {
+		a := propose(t, n, host(i))
+		at[a.Index] = n.State().Now
+		if i == 10 || i == 20 {
+			if err := n.Snapshot(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for index, when := range at {
+		got, err := n.IndexAt(t.Context(), when)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Two entries may have the same nanosecond; the last of them counts.
+		if got < index || at[got] != when {
+			t.Errorf("at the time of entry %d: got %d", index, got)
+		}
+		if before, err := n.IndexAt(t.Context(), when-1); err != nil || before >= index {
+			t.Errorf("right before entry %d: got %d, %v", index, before, err)
+		}
+	}
+	if got, err := n.IndexAt(t.Context(), 0); got != 0 || err != nil {
+		t.Errorf("before everything: got %d, %v", got, err)
+	}
+}
+
+func TestVerifyComparesTheWholeLogAndNamesWhatWasAltered(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	n := open(t, dir, func(c *Config) { c.TrailingLogs = 1 })
+	fill(t, n, 20)
+	if err := n.Snapshot(); err != nil {
+		t.Fatal(err)
+	}
+	propose(t, n, host(100))
+	a, err := n.Verify(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := n.State(); a.From != 1 || a.To != s.Index || a.Chain != s.Chain || a.States != 1 || a.Entries == 0 {
+		t.Errorf("got %+v; the State is at %d", a, s.Index)
+	}
+	half, err := n.Verify(t.Context(), a.To-3)
+	if err != nil || half.Chain == a.Chain || half.To != a.To-3 {
+		t.Errorf("up to %d: %+v, %v", a.To-3, half, err)
+	}
+	// Another history with sums that are right: only the chain tells.
+	other := open(t, t.TempDir(), func(c *Config) { c.TrailingLogs = 1 })
+	fill(t, other, 21)
+	if err := other.Snapshot(); err != nil {
+		t.Fatal(err)
+	}
+	forge(t, other, n)
+	if _, err := n.Verify(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "altered") {
+		t.Errorf("a forged archive: got %v", err)
+	}
+}
+
+// forge puts the entries of one archive in the place of another's.
+func forge(t *testing.T, from, to *Node) {
+	t.Helper()
+	a, err := from.archive.segments()
+	if err != nil || len(a) == 0 {
+		t.Fatal(a, err)
+	}
+	b, err := to.archive.segments()
+	if err != nil || len(b) == 0 {
+		t.Fatal(b, err)
+	}
+	text, err := os.ReadFile(a[0].path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(b[0].path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -57,7 +57,7 @@ func (c *Cluster) propose(by string, cmd fsm.Command) {
 
 // Server is the API of the cluster, all of whose clients are by with role.
 func (c *Cluster) Server(cfg api.Config) (*api.Server, error) {
-	cfg.Log, cfg.Host, cfg.Version = c.Log, c.Host, "test"
+	cfg.Log, cfg.Host, cfg.Past, cfg.Version = c.Log, c.Host, c.Log, "test"
 	return api.New(cfg)
 }
 

@@ -14,6 +14,7 @@ type Log struct {
 	mu      sync.Mutex // guards all below
 	state   *fsm.State
 	events  []fsm.Happened
+	past    []*fsm.State  // after each entry
 	changed chan struct{} // closed and replaced with every entry
 	now     time.Time
 	oldest  uint64
@@ -103,7 +104,7 @@ func (l *Log) fold(by string, cmd fsm.Command) (fsm.Applied, error) {
 		return fsm.Applied{}, err
 	}
 	next, events, err := fsm.Apply(l.state, l.state.Index+1, e, raw)
-	l.state, l.events = next, append(l.events, events...)
+	l.state, l.events, l.past = next, append(l.events, events...), append(l.past, next)
 	close(l.changed)
 	l.changed = make(chan struct{})
 	return fsm.Applied{Index: next.Index, Events: events}, err

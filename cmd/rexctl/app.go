@@ -41,7 +41,8 @@ func commands() []*cli.Command {
 	list = append(list, placementCommands()...)
 	list = append(list, statusCommand(), jailLsCommand("ps"), jailLogsCommand(), jailExecCommand(), jailConsoleCommand(), jailCommand())
 	list = append(list, networkCommand(), dnsCommand(), serviceCommand(), imageCommand(), baseCommand(), volumeCommand(), certCommand(), hostCommand(), tokenCommand())
-	list = append(list, eventsCommand(), historyCommand(), whyCommand(), apiCommand(), contextCommand(), completionCommand(), versionCommand())
+	list = append(list, eventsCommand(), historyCommand(), whyCommand(), showCommand(), diffCommand(), revertCommand(), auditCommand(), inventoryCommand(),
+		apiCommand(), contextCommand(), completionCommand(), versionCommand())
 	return list
 }
 
@@ -73,6 +74,9 @@ func finish(list []*cli.Command, path string) {
 		c.UsageText = strings.TrimRight(whole+" [flags] "+c.ArgsUsage, " ")
 		if example := examples[whole]; example != "" {
 			c.UsageText += "\n\nEXAMPLE:\n   " + strings.ReplaceAll(example, "\n", "\n   ")
+		}
+		if looksBack[whole] {
+			c.Flags = append(c.Flags, atFlag())
 		}
 		c.Flags = append(c.Flags, commonFlags()...)
 		c.Before = checkCommon

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/google/renameio/v2"
 	"github.com/urfave/cli/v2"
@@ -17,7 +18,10 @@ import (
 
 // connect makes the client for the cluster that flags, environment and
 // contexts name, in this order.
-func connect(c *cli.Context) (*api.Client, error) {
+func connect(c *cli.Context) (*api.Client, error) { return connectAt(c, c.String("at")) }
+
+// connectAt makes a client that looks back to a moment; "" is now.
+func connectAt(c *cli.Context, at string) (*api.Client, error) {
 	e := envOf(c)
 	o, err := chosenContext(c, e)
 	if err != nil {
@@ -28,6 +32,9 @@ func connect(c *cli.Context) (*api.Client, error) {
 	}
 	if a := c.String("addr"); a != "" {
 		o.Addr = a
+	}
+	if o.At, err = moment(at, time.Now()); err != nil {
+		return nil, err
 	}
 	client, err := api.NewClient(o)
 	if err != nil {

@@ -52,6 +52,7 @@ func TestScripts(t *testing.T) {
 			"user":   somebodyElse,
 			"meddle": meddleNext,
 			"forget": forget,
+			"index":  rememberIndex,
 			"host":   addHost,
 		},
 	})
@@ -160,6 +161,11 @@ func forget(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.ParseUint(args[0], 10, 64)
 	ts.Check(err)
 	ts.Value(clusterKey{}).(*apitest.Cluster).Log.Forget(n)
+}
+
+// rememberIndex NAME: the newest index of the log becomes a variable.
+func rememberIndex(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strconv.FormatUint(ts.Value(clusterKey{}).(*apitest.Cluster).Log.State().Index, 10))
 }
 
 // testEnv is an env in this process, for what scripts cannot do: terminals.
