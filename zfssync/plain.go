@@ -145,8 +145,12 @@ func (p *Plain) dropLayers(ctx context.Context, keep []string, bases bool) (remo
 	return removed, nil
 }
 
-// discard renames what is at path out of the way, and removes it; what a crash leaves is swept.
+// discard renames what is at path out of the way, and removes it; what a crash leaves is swept. Mounts in it are those of
+// a jail that has ended and whose driver was killed.
 func (p *Plain) discard(path string) error {
+	if err := unmountTree(path); err != nil {
+		return err
+	}
 	gone := filepath.Join(p.trash(), fmt.Sprintf("%s-%d", filepath.Base(path), time.Now().UnixNano()))
 	if err := os.Rename(path, gone); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -154,7 +158,7 @@ func (p *Plain) discard(path string) error {
 		}
 		return err
 	}
-	return os.RemoveAll(gone)
+	return Erase(gone)
 }
 
 // HasLayer implements Store.
@@ -290,7 +294,7 @@ func (b *plainBuild) CommitAs(ctx context.Context, key string) error {
 	return errors.Join(b.p.commit(ctx, b.stage, b.layer), b.Abort())
 }
 
-func (b *plainBuild) Abort() error { return os.RemoveAll(b.stage) }
+func (b *plainBuild) Abort() error { return Erase(b.stage) }
 
 // none says why a snapshot is not there.
 func (p *Plain) none(what string, o Object) error {

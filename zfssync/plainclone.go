@@ -248,7 +248,7 @@ func (p *Plain) Sweep(ctx context.Context, keep Keep) (removed []string, err err
 			if dir == p.staging() && p.held() {
 				break
 			}
-			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			if err := errors.Join(unmountTree(filepath.Join(dir, e.Name())), Erase(filepath.Join(dir, e.Name()))); err != nil {
 				return removed, fmt.Errorf("sweep store: %w", err)
 			}
 			removed = append(removed, strings.TrimPrefix(filepath.Join(dir, e.Name()), p.dir+"/"))

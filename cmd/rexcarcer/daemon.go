@@ -22,6 +22,7 @@ import (
 	"github.com/rexcarcer/rexcarcer/fsm"
 	"github.com/rexcarcer/rexcarcer/hostagent"
 	"github.com/rexcarcer/rexcarcer/jail"
+	"github.com/rexcarcer/rexcarcer/zfssync"
 )
 
 // daemon is one running rexcarcer, wired together.
@@ -51,7 +52,7 @@ func runDaemon(ctx context.Context, o options) (err error) {
 	dnsMetrics := dnsd.NewMetrics(d.reg)
 	d.names, d.forward = dnsd.NewHandler(isLocal, dnsMetrics), dnsd.NewForwarder(o.Resolvers, dnsMetrics)
 	if o.temp {
-		defer func() { err = errors.Join(err, os.RemoveAll(o.DataDir)) }()
+		defer func() { err = errors.Join(err, zfssync.Erase(o.DataDir)) }()
 	}
 	if err := openDataDir(o.DataDir); err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/rexcarcer/rexcarcer/api"
+	"github.com/rexcarcer/rexcarcer/zfssync"
 )
 
 // selftestCommand proves on this very host that jails, networks, names,
@@ -173,7 +174,7 @@ func (s *scratch) gone(ended chan error) (string, error) {
 	if err := <-ended; err != nil {
 		return "", err
 	}
-	if err := os.RemoveAll(s.dir); err != nil {
+	if err := zfssync.Erase(s.dir); err != nil {
 		return "", fmt.Errorf("something is still in use: %w", err)
 	}
 	return "nothing is left", nil
