@@ -50,6 +50,8 @@ type Config struct {
 	// Fetch brings an image that is not here from other hosts, or says why it
 	// cannot. nil: there are none.
 	Fetch func(ctx context.Context, key string) error
+	// Carrier brings volumes that move here. nil: storage is simulated.
+	Carrier Carrier
 
 	Router    *RouterConfig // nil: networks have no router process (simulated runtime)
 	Resolvers []netip.AddrPort
@@ -135,6 +137,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	wg.Go(func() { a.networks.run(ctx) })
 	wg.Go(func() { a.rotate(ctx) })
 	wg.Go(func() { a.copies(ctx) })
+	wg.Go(func() { a.moves(ctx) })
 	for {
 		changed := a.c.Cluster.Watch()
 		s := a.c.Cluster.State()

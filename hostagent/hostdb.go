@@ -55,7 +55,7 @@ func openHostDB(dir string) (*hostDB, error) {
 		return nil, fmt.Errorf("open host.db: %w", err)
 	}
 	db.SetMaxOpenConns(1) // one writer; readers are few
-	if _, err := db.ExecContext(context.Background(), schema); err != nil {
+	if _, err := db.ExecContext(context.Background(), schema+moveSchema); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w: move it away and restart; running jails are then stopped and started anew",
 			filepath.Join(dir, "host.db"), err), db.Close())
 	}

@@ -41,6 +41,7 @@ func TestNextNamesTheOneStepThatIsNeeded(t *testing.T) {
 		{"a root of another image is replaced", wantRun(2, fsm.Placed, false), Have{Root: "sha256:0"}, StepDestroy},
 		{"a root that was not ephemeral is replaced by one that is", ephemeral, Have{Root: key}, StepDestroy},
 		{"between Runs the root stays", idle, Have{Root: key}, StepNone},
+		{"the root of a jail that has moved away goes", Want{Jail: idle.Jail, Left: true}, Have{Root: key}, StepDestroy},
 		{"a process that nobody wants is stopped", Want{}, Have{Seq: 1, Stage: StageRunning, Alive: true, Root: key}, StepStop},
 		{"the root of a jail that is gone goes", Want{}, Have{Root: key}, StepDestroy},
 		{"when nothing is left the row goes", Want{}, Have{}, StepForget},

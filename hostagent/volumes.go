@@ -144,7 +144,7 @@ func (a *Agent) hasSnapshot(ctx context.Context, id zfssync.VolumeID, name strin
 // has it; ErrLaterSnapshots when newer ones would go and dropLater does not
 // allow it.
 func (a *Agent) RollbackVolume(ctx context.Context, id zfssync.VolumeID, name string, dropLater bool) error {
-	if err := a.hasSnapshot(ctx, id, name); err != nil {
+	if err := errors.Join(a.stays(id), a.hasSnapshot(ctx, id, name)); err != nil {
 		return err
 	}
 	err := a.snapshots().Rollback(ctx, volumeObject(id), name, zfssync.RollbackOptions{DropLater: dropLater})
@@ -161,9 +161,13 @@ func (a *Agent) RemoveVolume(ctx context.Context, id zfssync.VolumeID) error {
 	if _, err := a.Volume(ctx, id); err != nil {
 		return err
 	}
+	if err := a.stays(id); err != nil {
+		return err
+	}
 	if err := a.c.Store.DestroyVolume(ctx, id); err != nil {
 		return fmt.Errorf("remove volume %s: %w", id, err)
 	}
+	a.tellVolume(ctx, string(id), true)
 	a.c.Log.Info("volume removed", "volume", string(id))
 	return nil
 }

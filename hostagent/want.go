@@ -10,6 +10,7 @@ type Want struct {
 	Jail  *fsm.Jail // nil: the cluster does not know the jail any more
 	Run   *fsm.Run  // nil: no Run of it belongs on this host
 	Stop  bool      // end the Run
+	Left  bool      // it has moved to another host: nothing of it stays here
 	Image *fsm.Image
 	Cert  *fsm.Cert
 
@@ -36,9 +37,21 @@ func WantOf(s *fsm.State, host fsm.HostID, name fsm.JailName, uuid string) Want 
 		w.Run = r
 		w.Stop = r.StopWhy != ""
 	}
+	w.Left = w.Run == nil && leftHost(s, host, name)
 	w.Image, _ = s.Images.Get(w.Jail.Spec.Image)
 	w.Cert, _ = s.Certs.Get(string(name))
 	return w
+}
+
+// leftHost reports whether a move has taken the jail from host, which has not
+// tidied up yet.
+func leftHost(s *fsm.State, host fsm.HostID, name fsm.JailName) bool {
+	for _, m := range s.MovesOf(string(name)) {
+		if m.Phase == fsm.MoveDone && m.From == host && !m.FromClean {
+			return true
+		}
+	}
+	return false
 }
 
 // rootOf names the root that the Run needs: a change of it makes a new root.
@@ -95,7 +108,7 @@ func Next(w Want, have Have) Step {
 		}
 		return StepClean
 	case w.Run == nil:
-		if have.Root != "" && (w.Jail == nil || w.Jail.Want == fsm.WantGone) {
+		if have.Root != "" && (w.Jail == nil || w.Jail.Want == fsm.WantGone || w.Left) {
 			return StepDestroy
 		}
 		if have.Root == "" && w.Jail == nil {

@@ -86,7 +86,7 @@ func (d *daemon) agentConfig(drv drivers) hostagent.Config {
 		Router: drv.router, BuildLimits: d.o.BuildLimits, BuildTimeout: d.o.BuildTimeout, BuildMinFree: d.o.BuildMinFree, Resolvers: d.o.Resolvers, Runtime: d.o.Runtime, Clock: time.Now, Random: rand.Reader, Log: d.log, Reg: d.reg,
 	}
 	if d.sync != nil {
-		c.Fetch = d.fetch
+		c.Fetch, c.Carrier = d.fetch, d.sync.mover
 	}
 	if d.peers != nil {
 		c.Peer, c.Contact, c.FenceAfter = d.advertised(), d.node.LastContact, d.o.FenceAfter

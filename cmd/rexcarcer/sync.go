@@ -21,6 +21,7 @@ type syncing struct {
 	client *transfer.Client
 	server *transfer.Server
 	trip   *http.Transport // to members by their id
+	mover  *carrier        // of volumes that move here
 }
 
 // openSync prepares what serveSync and fetch use. Without a cluster port
@@ -44,7 +45,8 @@ func (d *daemon) openSync(store zfssync.Store) error {
 		client: client, trip: trip,
 		server: transfer.NewServer(transfer.ServerConfig{Store: store, Metrics: metrics, Log: d.log, BytesPerSecond: d.o.SyncRate, Allow: d.allowSync}),
 	}
-	return nil
+	d.sync.mover, err = d.newCarrier(store, metrics)
+	return err
 }
 
 // allowSync lets members in, as the port does already: two doors that must
@@ -66,6 +68,7 @@ func (d *daemon) serveSync(ctx context.Context) error {
 		return nil
 	}
 	defer d.sync.trip.CloseIdleConnections()
+	defer d.sync.mover.trip.CloseIdleConnections()
 	return transfer.Serve(ctx, d.peers.mux.Listener(transport.Sync), d.sync.server)
 }
 
