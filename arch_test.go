@@ -49,12 +49,12 @@ var layers = map[string]layer{
 
 	"zfssync/chunk": {nil, "cutting streams needs no store: bundles and transfers both stand on it"},
 	"zfssync/transfer": {
-		[]string{"zfssync", "zfssync/chunk", "internal/run"},
+		[]string{"zfssync", "zfssync/chunk", "internal/run", "internal/bulk"},
 		"it moves what a Store holds between hosts; who may come, and which hosts there are, it is told",
 	},
 
 	"cluster":           {[]string{"fsm", "spec"}, "the log carries commands, whatever they mean"},
-	"cluster/transport": {[]string{"pki"}, "the port knows who is there by certificates, and nothing of what is said"},
+	"cluster/transport": {[]string{"pki", "internal/bulk"}, "the port knows who is there by certificates, and nothing of what is said"},
 	"cluster/gossip":    {nil, "who is alive is seen without knowing what anybody does"},
 	"cluster/join":      {[]string{"pki"}, "a token and a certificate: what the cluster thinks of them is asked through an interface"},
 	"cluster/rpc":       {[]string{"cluster", "cluster/transport", "fsm", "spec", "pki"}, "it carries proposals between members, for the log alone"},
@@ -72,6 +72,7 @@ var layers = map[string]layer{
 
 	"api/apitest": {[]string{"api", "fsm", "spec"}, "it plays the cluster for tests of the API and of rexctl: the real Apply, nothing else real"},
 
+	"internal/bulk":        {nil, "it lies below TLS on both ends of the cluster's port, and knows bytes only"},
 	"internal/run":         {nil, "everybody may use it, so it uses nobody"},
 	"internal/testenv":     {nil, "everybody's tests use it"},
 	"internal/deps":        {nil, "it only pins modules"},

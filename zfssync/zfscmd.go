@@ -275,8 +275,10 @@ const holdTag = "rexcarcer"
 
 // stream runs a zfs that reads or writes a stream; only ctx ends it.
 func (z zfsCmd) stream(ctx context.Context, in io.Reader, out io.Writer, args ...string) error {
-	_, err := z.run.Run(ctx, run.Cmd{
-		Argv: append([]string{"zfs"}, args...), Stdin: in, Stdout: out, Timeout: run.NoTimeout,
-	})
+	c := run.Cmd{Argv: append([]string{"zfs"}, args...), Stdin: in, Timeout: run.NoTimeout}
+	if out != nil {
+		c.Stdout = outlet{out}
+	}
+	_, err := z.run.Run(ctx, c)
 	return explain(err)
 }

@@ -120,20 +120,6 @@ func (s *ZFS) receive(ctx context.Context, obj Object, opt ReceiveOptions, r io.
 	return s.receiveNew(ctx, obj, opt, origin, in)
 }
 
-// inlet remembers the reader's own error: zfs(8) would only say that the stream ended too soon.
-type inlet struct {
-	r   io.Reader
-	err error
-}
-
-func (i *inlet) Read(p []byte) (int, error) {
-	n, err := i.r.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		i.err = err
-	}
-	return n, err
-}
-
 // recvName is the dataset in staging for one snapshot: the same at every try.
 func recvName(obj Object, guid string) string {
 	sum := sha256.Sum256([]byte(obj.String() + " " + guid))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/rexcarcer/rexcarcer/internal/bulk"
 	"github.com/rexcarcer/rexcarcer/pki"
 )
 
@@ -39,7 +40,11 @@ func (d *Dialer) Dial(ctx context.Context, protocol, id, addr string) (*tls.Conn
 	if err != nil {
 		return nil, fmt.Errorf("reach host %s: %w", id, err)
 	}
-	t := tls.Client(c, conf)
+	wide := bulk.Wrap(c)
+	if protocol == Sync {
+		wide.ReadAhead()
+	}
+	t := tls.Client(wide, conf)
 	shaking, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
 	if err := t.HandshakeContext(shaking); err != nil {

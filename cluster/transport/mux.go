@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rexcarcer/rexcarcer/internal/bulk"
 	"github.com/rexcarcer/rexcarcer/pki"
 )
 
@@ -138,7 +139,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // welcome shakes hands and hands c on.
 func (m *Mux) welcome(ctx context.Context, c net.Conn) {
-	t := tls.Server(c, &tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: m.configFor, Time: m.cfg.Clock})
+	t := tls.Server(bulk.Wrap(c), &tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: m.configFor, Time: m.cfg.Clock})
 	shaking, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
 	if err := t.HandshakeContext(shaking); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/rexcarcer/rexcarcer/internal/bulk"
 	"github.com/rexcarcer/rexcarcer/zfssync/chunk"
 )
 
@@ -30,6 +31,7 @@ type frameWriter struct {
 	ctx     context.Context //nolint:containedctx // of one request, whose Send writes through io.Writer
 	w       http.ResponseWriter
 	rc      *http.ResponseController
+	wide    *bulk.Conn // below w; may be nil
 	limit   *rate.Limiter
 	stall   time.Duration
 	metrics *Metrics
@@ -53,7 +55,7 @@ type frameWriter struct {
 
 func (s *Server) writer(ctx context.Context, w http.ResponseWriter, zstd bool) *frameWriter {
 	f := &frameWriter{
-		ctx: ctx, w: w, rc: http.NewResponseController(w), limit: s.limit, stall: s.stall, metrics: s.metrics,
+		ctx: ctx, w: w, rc: http.NewResponseController(w), wide: below(ctx), limit: s.limit, stall: s.stall, metrics: s.metrics,
 		buf: make([]byte, 0, FrameSize), roll: newRoll(), head: make([]byte, 0, frameHeader),
 		full: make(chan []byte, sendFrames), free: make(chan []byte, sendFrames+2), failed: make(chan struct{}), ended: make(chan struct{}),
 	}
@@ -80,6 +82,7 @@ func (f *frameWriter) skip(offset, prefix string) error {
 
 // run calls send, sends what it writes, and keeps the peer informed while nothing comes of it.
 func (f *frameWriter) run(send func() error) error {
+	f.wide.Gather()
 	var err error // of send, once ended is closed
 	go func() {
 		defer close(f.ended)
@@ -178,6 +181,26 @@ func (f *frameWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// ReadFrom takes bytes of the stream until r ends, without a buffer between.
+func (f *frameWriter) ReadFrom(r io.Reader) (n int64, err error) {
+	for {
+		k, err := r.Read(f.buf[len(f.buf):cap(f.buf)])
+		f.buf = f.buf[:len(f.buf)+k]
+		n += int64(k)
+		if len(f.buf) == FrameSize {
+			if err := f.flush(); err != nil {
+				return n, err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
 // frame sends b as one frame.
 func (f *frameWriter) frame(b []byte) error {
 	s := sha256.Sum256(b)
@@ -224,11 +247,14 @@ func (f *frameWriter) emit(kind byte, raw int, s sum, payload []byte) error {
 				return fmt.Errorf("send to peer: %w", err)
 			}
 		}
+		if err := f.wide.Flush(); err != nil {
+			return fmt.Errorf("send to peer: %w", err)
+		}
 		f.metrics.sentBytes.Add(float64(len(piece)))
 		head, b = nil, b[len(piece):]
 	}
 	if kind == frameAlive || kind == frameEnd || kind == frameError {
-		return f.rc.Flush()
+		return errors.Join(f.rc.Flush(), f.wide.Flush())
 	}
 	return nil
 }
@@ -243,6 +269,7 @@ func (f *frameWriter) end(err error) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	defer func() { _ = f.wide.Pass() }() // nothing is kept by now, unless it failed
 	if err != nil {
 		_ = f.emit(frameError, 0, sum{}, encodeError(codeOf(err), err)) // the peer may be what failed
 		return err
@@ -250,7 +277,7 @@ func (f *frameWriter) end(err error) error {
 	return f.emit(frameEnd, 0, f.roll.sum(), binary.BigEndian.AppendUint64(nil, uint64(f.total)))
 }
 
-var _ io.Writer = (*frameWriter)(nil)
+var _ io.ReaderFrom = (*frameWriter)(nil)
 
 // advance says that the sender has gone through n bytes that are not sent as they are.
 func (f *frameWriter) advance(n int) {

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/rexcarcer/rexcarcer/internal/bulk"
 )
 
 // Serve answers h on the connections of l, which are *tls.Conn that negotiated ALPN, until ctx ends; then it cuts those
@@ -50,6 +52,15 @@ func (v veiled) Accept() (net.Conn, error) {
 }
 
 type veil struct{ net.Conn }
+
+// below returns what lies below the TLS of a request, if it can collect writes, else nil.
+func below(ctx context.Context) *bulk.Conn {
+	v, ok := ctx.Value(connKey{}).(veil)
+	if !ok {
+		return nil
+	}
+	return bulk.Of(v.Conn)
+}
 
 type unveiled struct {
 	http.Handler

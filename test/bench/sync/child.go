@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/rexcarcer/rexcarcer/internal/bulk"
 	"github.com/rexcarcer/rexcarcer/internal/run"
 	"github.com/rexcarcer/rexcarcer/pki"
 	"github.com/rexcarcer/rexcarcer/zfssync"
@@ -32,6 +33,7 @@ type order struct {
 	Addr    string // to receive from
 	Volume  string
 	Delta   bool
+	Profile string // directory for CPU profiles, "" for none
 }
 
 // result is what a child that receives answers.
@@ -58,6 +60,11 @@ func child(role string, in io.Reader, out io.Writer) error {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
+	stop, err := profile(o.Profile, role)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	store, err := o.open(ctx)
 	if err != nil {
 		return err
@@ -90,14 +97,39 @@ func serve(ctx context.Context, _ order, store zfssync.Store, id *pki.Identity, 
 		return err
 	}
 	h := transfer.NewServer(transfer.ServerConfig{Store: store, Allow: func(*tls.ConnectionState) error { return nil }})
-	return transfer.Serve(ctx, tls.NewListener(l, conf), h)
+	return transfer.Serve(ctx, tls.NewListener(wide{l}, conf), h)
+}
+
+// wide makes connections as package cluster/transport does.
+type wide struct{ net.Listener }
+
+func (w wide) Accept() (net.Conn, error) {
+	c, err := w.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return bulk.Wrap(c), nil
+}
+
+func dial(ctx context.Context, addr string, conf *tls.Config) (net.Conn, error) {
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	b := bulk.Wrap(c)
+	b.ReadAhead()
+	t := tls.Client(b, conf)
+	if err := t.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return t, nil
 }
 
 func receive(ctx context.Context, o order, store zfssync.Store, id *pki.Identity, ca *pki.CA, out io.Writer) error {
 	conf := pki.ClientTLS(id, ca.Pool(), anybody, time.Now)
 	conf.NextProtos = []string{transfer.ALPN}
 	tr := transfer.NewTransport(func(ctx context.Context, _ string) (net.Conn, error) {
-		return (&tls.Dialer{Config: conf}).DialContext(ctx, "tcp", o.Addr)
+		return dial(ctx, o.Addr, conf)
 	})
 	defer tr.CloseIdleConnections()
 	reg := prometheus.NewRegistry()

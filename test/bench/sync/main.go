@@ -37,6 +37,7 @@ func main() {
 	flag.IntVar(&c.rounds, "rounds", 3, "measurements of each, by turns")
 	flag.IntVar(&c.mib, "size", 1024, "`MiB` of the tree")
 	flag.StringVar(&c.only, "only", "", "overlay or zfs: measure only that storage")
+	flag.StringVar(&c.profile, "profile", "", "`directory` for a CPU profile of each side of each transfer, and the machine's busy time on standard error")
 	role := flag.String("role", "", "(internal) serve or receive: one side of a transfer, with its order on standard input")
 	flag.Parse()
 	var err error
@@ -55,6 +56,7 @@ func main() {
 type config struct {
 	rounds, mib int
 	only        string
+	profile     string
 }
 
 func bench(c config) (err error) {

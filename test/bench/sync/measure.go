@@ -36,10 +36,12 @@ func (m *measure) rate(took time.Duration) float64 { return float64(m.c.mib) / t
 
 // ours measures one whole transfer into an empty store, and then empties it.
 func (m *measure) ours(ctx context.Context, o order, empty func() error) error {
+	end := m.c.note("ours")
 	r, mib, err := receiveOnce(ctx, o)
 	if err != nil {
 		return err
 	}
+	end(time.Duration(r.Seconds * float64(time.Second)))
 	rate := m.rate(time.Duration(r.Seconds * float64(time.Second)))
 	m.whole.Ours, m.sync.Ours = append(m.whole.Ours, rate), append(m.sync.Ours, rate)
 	m.receiving.Ours = append(m.receiving.Ours, mib)

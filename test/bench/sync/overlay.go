@@ -16,7 +16,7 @@ const volumeName = "bench"
 
 // overlay measures two stores of plain directories.
 func overlay(ctx context.Context, c config, dir string) ([]report.Row, error) {
-	from := order{Certs: filepath.Dir(dir), Dir: filepath.Join(dir, "a", "store"), Volume: volumeName}
+	from := order{Certs: filepath.Dir(dir), Dir: filepath.Join(dir, "a", "store"), Volume: volumeName, Profile: c.profile}
 	tree, err := prepare(ctx, from, func(tree string) error { return grow(tree, c.mib) }, "one")
 	if err != nil {
 		return nil, err
@@ -26,15 +26,15 @@ func overlay(ctx context.Context, c config, dir string) ([]report.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	to := order{Certs: from.Certs, Dir: filepath.Join(dir, "b", "store"), Addr: src.addr, Volume: volumeName}
+	to := order{Certs: from.Certs, Dir: filepath.Join(dir, "b", "store"), Addr: src.addr, Volume: volumeName, Profile: c.profile}
 	peer := filepath.Join(dir, "peer")
 	for range c.rounds {
 		err := errors.Join(
 			m.ours(ctx, to, func() error { return os.RemoveAll(filepath.Dir(to.Dir)) }),
 			fresh(peer, func() error {
-				return m.pipe(pipe(ctx, []string{"tar", "-C", tree, "-cf", "-", "."}, []string{"tar", "-C", peer, "-xf", "-"}))
+				return m.pipe(m.c.pipe(ctx, []string{"tar", "-C", tree, "-cf", "-", "."}, []string{"tar", "-C", peer, "-xf", "-"}))
 			}),
-			fresh(peer, func() error { return m.rsync(timed(ctx, "rsync", "-a", tree+"/", peer+"/")) }),
+			fresh(peer, func() error { return m.rsync(m.c.timed(ctx, "rsync", "-a", tree+"/", peer+"/")) }),
 		)
 		if err != nil {
 			return nil, errors.Join(err, m.server(src))

@@ -81,19 +81,21 @@ func receiveOnce(ctx context.Context, o order) (result, float64, error) {
 }
 
 // timed runs a peer and returns how long it took.
-func timed(ctx context.Context, argv ...string) (time.Duration, error) {
-	begun := time.Now()
+func (c config) timed(ctx context.Context, argv ...string) (time.Duration, error) {
+	begun, end := time.Now(), c.note(argv[0])
 	x := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	x.Env = append(os.Environ(), "LC_ALL=C")
 	if out, err := x.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("%s: %w: %.500s", strings.Join(argv, " "), err, out)
 	}
-	return time.Since(begun), nil
+	took := time.Since(begun)
+	end(took)
+	return took, nil
 }
 
 // pipe runs two peers with a pipe between them.
-func pipe(ctx context.Context, from, to []string) (time.Duration, error) {
-	begun := time.Now()
+func (c config) pipe(ctx context.Context, from, to []string) (time.Duration, error) {
+	begun, end := time.Now(), c.note(from[0], "|", to[0])
 	a, b := exec.CommandContext(ctx, from[0], from[1:]...), exec.CommandContext(ctx, to[0], to[1:]...)
 	var errs bytes.Buffer
 	r, w, err := os.Pipe()
@@ -108,5 +110,7 @@ func pipe(ctx context.Context, from, to []string) (time.Duration, error) {
 	if err := errors.Join(a.Wait(), b.Wait()); err != nil {
 		return 0, fmt.Errorf("%s | %s: %w: %s", strings.Join(from, " "), strings.Join(to, " "), err, errs.String())
 	}
-	return time.Since(begun), nil
+	took := time.Since(begun)
+	end(took)
+	return took, nil
 }

@@ -57,8 +57,8 @@ func zfs(ctx context.Context, c config, dir string) (rows []report.Row, err erro
 }
 
 func zfsRounds(ctx context.Context, c config, dir, a, b string) ([]report.Row, error) {
-	from := order{Certs: filepath.Dir(dir), Dir: filepath.Join(dir, "a", "store"), Dataset: a + "/rex", Volume: volumeName}
-	to := order{Certs: from.Certs, Dir: filepath.Join(dir, "b", "store"), Dataset: b + "/rex", Volume: volumeName}
+	from := order{Certs: filepath.Dir(dir), Dir: filepath.Join(dir, "a", "store"), Dataset: a + "/rex", Volume: volumeName, Profile: c.profile}
+	to := order{Certs: from.Certs, Dir: filepath.Join(dir, "b", "store"), Dataset: b + "/rex", Volume: volumeName, Profile: c.profile}
 	if _, err := prepare(ctx, from, func(tree string) error { return grow(tree, c.mib) }, "one"); err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func zfsRound(ctx context.Context, m *measure, to order, dir, snapshot, a, b str
 	if err != nil {
 		return err
 	}
-	if err := m.pipe(pipe(ctx, []string{"zfs", "send", snapshot}, []string{"zfs", "receive", "-u", b + "/piped"})); err != nil {
+	if err := m.pipe(m.c.pipe(ctx, []string{"zfs", "send", snapshot}, []string{"zfs", "receive", "-u", b + "/piped"})); err != nil {
 		return err
 	}
 	if err := gone(ctx, b+"/piped"); err != nil {
@@ -124,7 +124,7 @@ func zfsRound(ctx context.Context, m *measure, to order, dir, snapshot, a, b str
 			return err
 		}
 	}
-	if err := m.rsync(timed(ctx, "rsync", "-a", source+"/", copied+"/")); err != nil {
+	if err := m.rsync(m.c.timed(ctx, "rsync", "-a", source+"/", copied+"/")); err != nil {
 		return err
 	}
 	return errors.Join(gone(ctx, a+"/source"), gone(ctx, b+"/copied"))
