@@ -11,6 +11,21 @@ import (
 // Config is the whole wish for the networks of this host. A network that is not in it is removed.
 type Config struct {
 	Networks []Network // any order; names and ids are unique
+	Mesh     *Mesh     // nil: nothing leads to other hosts
+	Trunk    string    // NIC of the host that carries the VLANs of networks; "": none
+}
+
+// Mesh is the way to other hosts: a device that somebody else makes (netd/mesh), and who is behind it.
+type Mesh struct {
+	Device      string       // interface name, at most 15 characters
+	Addr, Addr6 netip.Addr   // this host's own on the mesh
+	All, All6   netip.Prefix // those of all hosts
+}
+
+// Remote is an address of a meshed network that another host runs. Reach makes the way to it.
+type Remote struct {
+	Network string // name of a network that was Set with Meshed
+	Addr    netip.Addr
 }
 
 // Network is one L2 segment of this host with its router.
@@ -23,6 +38,8 @@ type Network struct {
 	NAT     bool         // jails reach the outside through the router
 	Publish []Publish    // ports of the host
 	Allow   []string     // names of networks whose jails may connect to jails of this one; unknown ones are ignored
+	Meshed  bool         // it goes on on other hosts, by Config.Mesh
+	VLAN    int          // 1..4094: it goes on on other hosts, by this VLAN of Config.Trunk; 0: it does not. Not with Meshed
 }
 
 // Publish forwards one port of the host to members, each new connection to the next.
@@ -88,6 +105,7 @@ func nth(p netip.Prefix, n int) netip.Addr {
 var (
 	idPattern       = regexp.MustCompile(`^[0-9a-f]{8}$`)
 	instancePattern = regexp.MustCompile(`^[a-z0-9]{1,16}$`)
+	nicPattern      = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,15}$`)
 	namePattern     = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
 )
 
@@ -104,6 +122,10 @@ func (n Network) check() error {
 		return fmt.Errorf("network %s: subnet6 %v is not an IPv6 prefix between /1 and /126", n.Name, n.Subnet6)
 	case n.MTU != 0 && (n.MTU < 1280 || n.MTU > 65535):
 		return fmt.Errorf("network %s: mtu %d is not between 1280 and 65535", n.Name, n.MTU)
+	case n.VLAN < 0 || n.VLAN > 4094:
+		return fmt.Errorf("network %s: vlan %d is not between 1 and 4094", n.Name, n.VLAN)
+	case n.VLAN != 0 && n.Meshed:
+		return fmt.Errorf("network %s: it cannot go over the mesh and over vlan %d", n.Name, n.VLAN)
 	}
 	for _, p := range n.Publish {
 		if p.HostPort == 0 || (p.proto() != "tcp" && p.proto() != "udp") {
@@ -118,6 +140,17 @@ func (n Network) check() error {
 	return nil
 }
 
+// carries says why c has no way for n to other hosts, if n wants one.
+func (c Config) carries(n Network) error {
+	switch {
+	case n.VLAN != 0 && !nicPattern.MatchString(c.Trunk):
+		return fmt.Errorf("network %s: vlan %d needs the NIC that carries it: set -vlan-nic on this host", n.Name, n.VLAN)
+	case n.Meshed && (c.Mesh == nil || !nicPattern.MatchString(c.Mesh.Device) || !c.Mesh.Addr.Is4() || !c.Mesh.All.IsValid()):
+		return fmt.Errorf("network %s: this host has no overlay to carry it", n.Name)
+	}
+	return nil
+}
+
 // normalize returns the networks that can be made so, masked and sorted by name, and an error for each other one.
 func (c Config) normalize() (ok []Network, errs []error) {
 	nets := slices.Clone(c.Networks)
@@ -125,6 +158,9 @@ func (c Config) normalize() (ok []Network, errs []error) {
 	ports := map[string]string{}
 	for _, n := range nets {
 		err := n.check()
+		if err == nil {
+			err = c.carries(n)
+		}
 		for _, o := range ok {
 			switch {
 			case err != nil:

@@ -25,6 +25,11 @@ type Driver interface {
 	// Check returns what would stand in the way of Set(c), with the same errors, and changes nothing.
 	Check(ctx context.Context, c Config) error
 
+	// Reach makes the ways to addresses of meshed networks that other hosts run exactly remote: routes to the mesh, and
+	// answers for them to neighbours. Networks and the mesh's device must be there; after Set it has to be called again.
+	// Addresses of networks that are not meshed are left out.
+	Reach(ctx context.Context, remote []Remote) error
+
 	// Attach makes the network namespace of a jail exactly c and returns its path. The networks must have been Set.
 	Attach(ctx context.Context, c NSConfig) (path string, err error)
 

@@ -29,6 +29,7 @@ type linux struct {
 
 	setMu    sync.Mutex        // one of Set, Sweep and Teardown at a time
 	applied  map[string]string // guarded by setMu; namespace ("" for the host) to the rules last written there
+	reach    reach             // guarded by setMu
 	reserved map[string]int    // guarded by setMu; "port/proto" to the descriptor that holds it
 
 	mu   sync.RWMutex       // read: a jail changes; write: the host's rules are written anew
@@ -46,7 +47,8 @@ type linux struct {
 // network is one that was Set.
 type network struct {
 	Network
-	bridge int // interface index
+	bridge int   // interface index
+	mesh   *Mesh // nil: nothing of it is on other hosts
 }
 
 // New returns the driver of this host. It makes nothing yet; Close it.

@@ -25,7 +25,7 @@ func (d *linux) forwardFile() string { return filepath.Join(d.o.RunDir, "ip_forw
 // forwarding turns net.ipv4.ip_forward on if a network needs it. The record is written first: it is what makes the
 // change reversible.
 func (d *linux) forwarding(plan []plannedNetwork, l links) error {
-	need := slices.ContainsFunc(plan, func(n plannedNetwork) bool { return n.NAT || len(n.Publish) > 0 })
+	need := slices.ContainsFunc(plan, func(n plannedNetwork) bool { return n.NAT || len(n.Publish) > 0 || n.Mesh != nil })
 	now, err := d.readForward()
 	if err != nil || !need || now == "1" {
 		return err

@@ -83,6 +83,15 @@ func linkUp(index int) *nl.NetlinkRequest {
 	return req
 }
 
+func setMTU(index, mtu int) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, 0)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(index) //nolint:gosec // an interface index
+	req.AddData(msg)
+	req.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(mtu)))) //nolint:gosec // 1280..65535
+	return req
+}
+
 // renameLink renames a link and replaces its mark.
 func renameLink(index int, to string, m mark) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, 0)

@@ -106,6 +106,7 @@ const (
 	markRouter = "router"
 	markUplink = "uplink"
 	markGone   = "gone" // a jail's former link
+	markMesh   = "mesh" // in the place of the network: netd/mesh makes that device
 )
 
 func (m mark) String() string {

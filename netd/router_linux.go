@@ -60,6 +60,10 @@ func (d *linux) ensureLAN(ns *namespace, n plannedNetwork, bridge int) error {
 	if err != nil {
 		return err
 	}
+	// A network of before the cluster had several hosts was made with another MTU. Both ends: what is larger than a port is dropped.
+	if err := errors.Join(ns.nl.must(setMTU(index, n.mtu())), d.setMTUOf(w.name, n.mtu())); err != nil {
+		return fmt.Errorf("set MTU %d: %w", n.mtu(), err)
+	}
 	want := []netip.Prefix{netip.PrefixFrom(n.Gateway(), n.Subnet.Bits())}
 	if n.v6() {
 		want = append(want, netip.PrefixFrom(n.Gateway6(), n.Subnet6.Bits()))

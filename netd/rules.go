@@ -23,6 +23,7 @@ type plannedNetwork struct {
 	Uplink  uplink
 	Publish []Publish // without those whose port is taken on the host
 	Peers   []peer    // networks of this host to which its router has a link
+	Mesh    *Mesh     // nil: the network ends at this host, or goes on by a VLAN
 }
 
 // peer is another network from the view of one router.
@@ -115,13 +116,16 @@ func hostRules(table string, nets []plannedNetwork, fenced []string) string {
 		append([]string{"iifname @bridges return", "iifname @uplinks return"}, in...)...)
 	chain(&b, "publish_local: nat hook output priority -100", out...)
 	chain(&b, "masquerade_out: nat hook postrouting priority srcnat", postrouting(nets)...)
-	chain(&b, "forward_all: filter hook forward priority filter - 10",
-		"iifname . oifname @inside accept", // only when br_netfilter shows us bridged frames
-		"iifname @bridges reject with icmpx admin-prohibited",
-		"oifname @bridges reject with icmpx admin-prohibited",
-		"iifname @uplinks jump from_router",
-		"oifname @uplinks jump to_router",
-		fence(fenced))
+	chain(&b, "forward_all: filter hook forward priority filter - 10", slices.Concat(
+		[]string{"iifname . oifname @inside accept"}, // only when br_netfilter shows us bridged frames
+		meshForward(nets),
+		[]string{
+			"iifname @bridges reject with icmpx admin-prohibited",
+			"oifname @bridges reject with icmpx admin-prohibited",
+			"iifname @uplinks jump from_router",
+			"oifname @uplinks jump to_router",
+			fence(fenced),
+		})...)
 	chain(&b, "from_router",
 		`oifname "`+prefixUplink+`*" reject with icmpx admin-prohibited`,
 		`oifname "`+prefixBridge+`*" reject with icmpx admin-prohibited`,
@@ -130,7 +134,8 @@ func hostRules(table string, nets []plannedNetwork, fenced []string) string {
 		"iifname . ip6 saddr @nat6 accept",
 		"reject with icmpx admin-prohibited")
 	chain(&b, "to_router", "ct state established,related accept", "ct status dnat accept", "drop")
-	chain(&b, "to_host: filter hook input priority filter - 10",
+	meshChains(&b, nets)
+	chain(&b, "to_host: filter hook input priority filter - 10", append(meshInput(nets),
 		"iifname @bridges ct state established,related accept",
 		"iifname @bridges icmp type echo-request accept",
 		"iifname @bridges icmpv6 type { echo-request, nd-neighbor-solicit, nd-neighbor-advert } accept",
@@ -139,7 +144,7 @@ func hostRules(table string, nets []plannedNetwork, fenced []string) string {
 		"iifname @uplinks icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept",
 		"iifname @uplinks iifname . ip saddr @nat accept",
 		"iifname @uplinks iifname . ip6 saddr @nat6 accept",
-		"iifname @uplinks reject with icmpx admin-prohibited")
+		"iifname @uplinks reject with icmpx admin-prohibited")...)
 	b.WriteString("}\n")
 	return b.String()
 }
@@ -156,7 +161,7 @@ func postrouting(nets []plannedNetwork) []string {
 			}
 		}
 	}
-	return rules
+	return append(rules, meshPostrouting(nets)...)
 }
 
 func fence(links []string) string {
@@ -201,6 +206,7 @@ func routerRules(table string, n plannedNetwork) string {
 			snat = append(snat, fmt.Sprintf(`oifname "%s" ip6 saddr %s snat ip6 to %s`, nicUplink, n.Subnet6, n.Uplink.Router6))
 		}
 	}
+	snat = append(snat, meshRouter(n)...)
 	chain(&b, "publish: nat hook prerouting priority dstnat", dnat...)
 	chain(&b, "nat_out: nat hook postrouting priority srcnat", snat...)
 	rules := append([]string{

@@ -36,6 +36,10 @@ func TestRules(t *testing.T) {
 	})
 }
 
+// testMesh is the way to other hosts.
+var testMesh = &Mesh{Device: "rw0000000a0", Addr: netip.MustParseAddr("198.19.0.1"), All: netip.MustParsePrefix("198.19.0.0/17"),
+	Addr6: netip.MustParseAddr("fd52:6578:4361:7264::1"), All6: netip.MustParsePrefix("fd52:6578:4361:7264::/112")}
+
 func parseRulesInput(t *testing.T, input string) (plan []plannedNetwork, pins []pin, fenced []string) {
 	t.Helper()
 	var nets []Network
@@ -59,7 +63,7 @@ func parseRulesInput(t *testing.T, input string) (plan []plannedNetwork, pins []
 			nets = append(nets, parseNetwork(t, f))
 		}
 	}
-	ok, errs := Config{Networks: nets}.normalize()
+	ok, errs := Config{Networks: nets, Mesh: testMesh, Trunk: "em0"}.normalize()
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
@@ -69,7 +73,11 @@ func parseRulesInput(t *testing.T, input string) (plan []plannedNetwork, pins []
 	}
 	near := peers(ok)
 	for _, n := range ok {
-		plan = append(plan, plannedNetwork{Network: n, Uplink: uplinks[n.ID], Publish: n.Publish, Peers: near[n.Name]})
+		p := plannedNetwork{Network: n, Uplink: uplinks[n.ID], Publish: n.Publish, Peers: near[n.Name]}
+		if n.Meshed {
+			p.Mesh = testMesh
+		}
+		plan = append(plan, p)
 	}
 	return plan, pins, fenced
 }
@@ -84,6 +92,12 @@ func parseNetwork(t *testing.T, f []string) Network {
 			n.NAT = true
 		case "mtu":
 			if _, err := fmt.Sscan(val, &n.MTU); err != nil {
+				t.Fatal(err)
+			}
+		case "mesh":
+			n.Meshed = true
+		case "vlan":
+			if _, err := fmt.Sscan(val, &n.VLAN); err != nil {
 				t.Fatal(err)
 			}
 		case "subnet6":

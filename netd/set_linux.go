@@ -34,7 +34,7 @@ func (d *linux) Set(ctx context.Context, c Config) (err error) {
 		errs = append(errs, err)
 	}
 	d.step("removed")
-	plan, more, err := d.plan(l, nets)
+	plan, more, err := d.plan(l, nets, c)
 	errs = append(errs, more...)
 	if err != nil {
 		return errors.Join(append(errs, fmt.Errorf("set networks: %w", err))...)
@@ -54,7 +54,7 @@ func (d *linux) Set(ctx context.Context, c Config) (err error) {
 			errs = append(errs, &NetworkError{Network: n.Name, Err: fmt.Errorf("network %s: %w", n.Name, err)})
 			continue
 		}
-		done[n.Name] = network{Network: n.Network, bridge: bridge}
+		done[n.Name] = network{Network: n.Network, bridge: bridge, mesh: n.Mesh}
 	}
 	for _, n := range plan {
 		if _, ok := done[n.Name]; !ok {
@@ -64,6 +64,7 @@ func (d *linux) Set(ctx context.Context, c Config) (err error) {
 			errs = append(errs, &NetworkError{Network: n.Name, Err: fmt.Errorf("network %s: %w", n.Name, err)})
 		}
 	}
+	d.reach.forget()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.nets = done
@@ -71,7 +72,7 @@ func (d *linux) Set(ctx context.Context, c Config) (err error) {
 }
 
 // plan chooses uplinks and published ports, and leaves out networks that cannot be.
-func (d *linux) plan(l links, nets []Network) (plan []plannedNetwork, errs []error, err error) {
+func (d *linux) plan(l links, nets []Network, c Config) (plan []plannedNetwork, errs []error, err error) {
 	inUse, err := d.inUse(l)
 	if err != nil {
 		return nil, nil, err
@@ -98,7 +99,11 @@ func (d *linux) plan(l links, nets []Network) (plan []plannedNetwork, errs []err
 	errs = append(errs, more...)
 	near := peers(free)
 	for _, n := range free {
-		plan = append(plan, plannedNetwork{Network: n, Uplink: uplinks[n.ID], Publish: published[n.Name], Peers: near[n.Name]})
+		p := plannedNetwork{Network: n, Uplink: uplinks[n.ID], Publish: published[n.Name], Peers: near[n.Name]}
+		if n.Meshed {
+			p.Mesh = c.Mesh
+		}
+		plan = append(plan, p)
 	}
 	return plan, errs, nil
 }
@@ -229,13 +234,24 @@ func (d *linux) ensureBridge(l links, n plannedNetwork) (int, error) {
 			if err := c.must(setLink(name, m, 0)); err != nil {
 				return fmt.Errorf("correct bridge %s: %w", name, err)
 			}
+			if x.Attrs().MTU != n.mtu() {
+				if err := c.must(setMTU(index, n.mtu())); err != nil {
+					return fmt.Errorf("set MTU %d of bridge %s: %w", n.mtu(), name, err)
+				}
+			}
 		}
 		if err := d.hostSysctls(name, n.v6(), false); err != nil {
+			return err
+		}
+		if err := d.proxySysctls(name, n); err != nil {
 			return err
 		}
 		want := []netip.Prefix{netip.PrefixFrom(n.HostAddr(), n.Subnet.Bits())}
 		if n.v6() {
 			want = append(want, netip.PrefixFrom(n.HostAddr6(), n.Subnet6.Bits()))
+		}
+		if n.v6() && n.Mesh != nil { // who forwards asks for neighbours from its link-local address (RFC 4861, section 7.2.2)
+			want = append(want, netip.PrefixFrom(linkLocal(MACOf(n.ID, macBridge)), 64))
 		}
 		return setAddrs(d.host, c, index, want)
 	})

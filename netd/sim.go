@@ -65,6 +65,13 @@ func (s *Sim) Set(ctx context.Context, c Config) error {
 	return errors.Join(errs...)
 }
 
+// Reach remembers nothing: simulated jails send no packets.
+func (s *Sim) Reach(ctx context.Context, _ []Remote) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.begin(ctx, "reach", "")
+}
+
 // Check finds what is wrong with c in itself.
 func (s *Sim) Check(_ context.Context, c Config) error {
 	_, errs := c.normalize()

@@ -104,7 +104,7 @@ func (d *linux) Teardown(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("tear down: %w", err)
 	}
-	errs := []error{d.removeUnwanted(l, nil)}
+	errs := []error{d.dropWays(l), d.removeUnwanted(l, nil)}
 	d.reserve(nil)
 	errs = append(errs, d.nft(ctx, d.o.HostNS, dropTables(d.table)), d.restoreForward(l))
 	clear(d.applied)

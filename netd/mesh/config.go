@@ -12,10 +12,10 @@ import (
 // Config is the whole wish. Without Peers the device goes.
 type Config struct {
 	Private Key
-	Port    uint16       // UDP, 1..65535
-	MTU     int          // bytes of a packet inside, 1280..65455
-	Addrs   []netip.Addr // this host's own on the mesh, at most one of each family
-	Peers   []Peer       // any order; keys are unique
+	Port    uint16         // UDP, 1..65535
+	MTU     int            // bytes of a packet inside, 1280..65455
+	Addrs   []netip.Prefix // this host's own on the mesh, at most one of each family, with the range of all hosts
+	Peers   []Peer         // any order; keys are unique
 }
 
 // Peer is one key of another host.

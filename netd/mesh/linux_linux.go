@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -112,38 +113,36 @@ func (h linuxHost) dress(_ context.Context, name string, w Config) error {
 }
 
 // setAddrs makes the addresses of x exactly want, link-local ones aside.
-func setAddrs(x netlink.Link, want []netip.Addr) error {
+func setAddrs(x netlink.Link, want []netip.Prefix) error {
 	name := x.Attrs().Name
 	have, err := netlink.AddrList(x, netlink.FAMILY_ALL)
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return fmt.Errorf("list addresses of %s: %w", name, err)
 	}
-	there := map[netip.Addr]bool{}
+	there := map[netip.Prefix]bool{}
 	for _, a := range have {
 		ip, _ := netip.AddrFromSlice(a.IP)
-		ip = ip.Unmap()
-		wanted := false
-		for _, w := range want {
-			wanted = wanted || w == ip
-		}
-		if there[ip] = wanted; !wanted && !ip.IsLinkLocalUnicast() {
+		bits, _ := a.Mask.Size()
+		p := netip.PrefixFrom(ip.Unmap(), bits)
+		if there[p] = slices.Contains(want, p); !there[p] && !ip.IsLinkLocalUnicast() {
 			if err := netlink.AddrDel(x, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-				return fmt.Errorf("remove address %v from %s: %w", ip, name, err)
+				return fmt.Errorf("remove address %v from %s: %w", p, name, err)
 			}
 		}
 	}
-	for _, a := range want {
-		if there[a] {
+	for _, p := range want {
+		if there[p] {
 			continue
 		}
-		addr := &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}}
+		a := p.Addr()
+		addr := &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(p.Bits(), a.BitLen())}}
 		if a.Is6() {
 			addr.Flags = unix.IFA_F_NODAD
 		}
 		err := netlink.AddrAdd(x, addr)
 		// A kernel without IPv6 carries none of it, as netd's bridges there.
 		if err != nil && !errors.Is(err, unix.EEXIST) && !(a.Is6() && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP))) {
-			return fmt.Errorf("give %s the address %v: %w", name, a, err)
+			return fmt.Errorf("give %s the address %v: %w", name, p, err)
 		}
 	}
 	return nil

@@ -69,7 +69,7 @@ func newHosts(t *testing.T, n int, kind string) []*host {
 	})
 	var hosts []*host
 	for i := range n {
-		h := &host{t: t, path: newNS(t), addr: netip.AddrFrom4([4]byte{198, 18, 0, byte(i + 1)}), out: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})}
+		h := &host{t: t, path: newNS(t), addr: netip.AddrFrom4([4]byte{198, 19, 0, byte(i + 1)}), out: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})}
 		h.key, _ = NewKey(rand.Reader)
 		h.plug(wire, i)
 		var err error
@@ -140,7 +140,7 @@ func within(t *testing.T, path string, fn func() error) {
 
 // config is that of hosts[i]: every other is a peer.
 func config(hosts []*host, i int) Config {
-	c := Config{Private: hosts[i].key, Port: 51820, MTU: DefaultMTU, Addrs: []netip.Addr{hosts[i].addr}}
+	c := Config{Private: hosts[i].key, Port: 51820, MTU: DefaultMTU, Addrs: []netip.Prefix{netip.PrefixFrom(hosts[i].addr, 17)}}
 	for j, o := range hosts {
 		if j != i {
 			c.Peers = append(c.Peers, Peer{Name: fmt.Sprintf("host%d", j), Key: o.key.Public(), Endpoint: netip.AddrPortFrom(o.out, 51820), Allowed: []netip.Addr{o.addr}})
@@ -275,7 +275,7 @@ func TestPacketsOfASourceThatIsNotTheSendersAreDropped(t *testing.T) {
 	hosts[1].echo(hosts[0].addr)
 	// Host 2 takes the address of host 1 as well, and speaks from it.
 	c := config(hosts, 2)
-	c.Addrs = []netip.Addr{hosts[1].addr}
+	c.Addrs = []netip.Prefix{netip.PrefixFrom(hosts[1].addr, 17)}
 	c.Peers = slices.DeleteFunc(c.Peers, func(p Peer) bool { return p.Key == hosts[1].key.Public() })
 	hosts[2].set(c)
 	if hosts[2].answers(hosts[0].addr, time.Second) {
@@ -321,7 +321,7 @@ func TestAddressMovesFromPeerToPeer(t *testing.T) {
 		for i, h := range hosts {
 			c := config(hosts, i)
 			if i == at {
-				c.Addrs = append(c.Addrs, jail)
+				c.Addrs = append(c.Addrs, netip.PrefixFrom(jail, 32))
 			}
 			for k, p := range c.Peers {
 				if p.Key == hosts[at].key.Public() {
