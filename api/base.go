@@ -40,7 +40,7 @@ func (s *Server) pinBase(r *request) error {
 	if pinned && !in.Update {
 		return r.reply(st.Index, PinResult{Ref: in.Ref, Digest: known.Digest, Origin: originOf(st, known)})
 	}
-	b, err := s.cfg.Host.LookBase(r.Context(), in.Ref, known, in.AllowDowngrade)
+	b, err := s.lookAt(r, in, known)
 	if err != nil {
 		return failedAs(err)
 	}

@@ -64,6 +64,7 @@ type Client struct {
 	base  string // URL without a path
 	token string
 	at    string // see Options.At
+	host  string // that is meant, see On
 	http  *http.Client
 	dial  func(ctx context.Context) (net.Conn, error)
 }
@@ -132,6 +133,15 @@ func tlsConfig(o Options) (*tls.Config, error) {
 	return conf, nil
 }
 
+// On returns a Client for the same daemon that means another host of the
+// cluster, by name or id, where one host answers: its volumes, its images, its
+// builds. An empty host is the one that is asked, or has the image.
+func (c *Client) On(host string) *Client {
+	other := *c
+	other.host = host
+	return &other
+}
+
 // Addr is the daemon's address as it was given.
 func (c *Client) Addr() string { return c.addr }
 
@@ -140,12 +150,15 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 func (c *Client) request(ctx context.Context, method, path string, q url.Values, body io.Reader) (*http.Request, error) {
 	target := c.base + path
+	q = maps.Clone(q)
+	if q == nil {
+		q = url.Values{}
+	}
 	if c.at != "" && method == http.MethodGet {
-		q = maps.Clone(q)
-		if q == nil {
-			q = url.Values{}
-		}
 		q.Set("at", c.at)
+	}
+	if c.host != "" {
+		q.Set("host", c.host)
 	}
 	if len(q) > 0 {
 		target += "?" + q.Encode()

@@ -136,6 +136,28 @@ func (c *Client) Logs(ctx context.Context, jail string, o LogOptions, w io.Write
 // Build builds an image on the daemon's host. b.Content may be nil if the
 // image copies nothing; with tag the image also gets its name.
 func (c *Client) Build(ctx context.Context, b BuildRequest, tag bool, progress func(BuildEvent)) (BuildResult, error) {
+	res, kept, err := c.build(ctx, b, tag && c.host == "", progress)
+	if kept != nil {
+		_, tagErr := c.TagImage(ctx, *kept)
+		if e := (*Error)(nil); errors.As(err, &e) && tagErr == nil {
+			e.Hint = keptHint(kept.Name)
+		}
+		return res, errors.Join(err, tagErr)
+	}
+	if err == nil && tag && c.host != "" { // a host that is no server may not speak for us
+		_, err = c.TagImage(ctx, b.Image)
+	}
+	return res, err
+}
+
+// TagImage gives an image that was built its name.
+func (c *Client) TagImage(ctx context.Context, img spec.Image) (Applied, error) {
+	var out Applied
+	_, err := c.On("").call(ctx, "PUT", "/v1/images/"+url.PathEscape(img.Name), nil, 0, img, &out)
+	return out, err
+}
+
+func (c *Client) build(ctx context.Context, b BuildRequest, tag bool, progress func(BuildEvent)) (BuildResult, *spec.Image, error) {
 	body, feed := io.Pipe()
 	form := multipart.NewWriter(feed)
 	done := make(chan struct{})
@@ -153,18 +175,18 @@ func (c *Client) Build(ctx context.Context, b BuildRequest, tag bool, progress f
 	}
 	req, err := c.request(ctx, "POST", "/v1/images/build", q, body)
 	if err != nil {
-		return BuildResult{}, err
+		return BuildResult{}, nil, err
 	}
 	req.Header.Set("Content-Type", form.FormDataContentType())
 	res, err := c.send(req)
 	if err != nil {
-		return BuildResult{}, err
+		return BuildResult{}, nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	return readBuild(res, b.Image.Name, progress)
 }
 
-func readBuild(res *http.Response, name string, progress func(BuildEvent)) (BuildResult, error) {
+func readBuild(res *http.Response, name string, progress func(BuildEvent)) (_ BuildResult, kept *spec.Image, _ error) {
 	var out *BuildResult
 	err := readLines(res.Body, func(b []byte) error {
 		var line BuildLine
@@ -173,6 +195,7 @@ func readBuild(res *http.Response, name string, progress func(BuildEvent)) (Buil
 		}
 		switch {
 		case line.Error != nil:
+			kept = line.Kept
 			return line.Error
 		case line.Result != nil:
 			out = line.Result
@@ -183,11 +206,11 @@ func readBuild(res *http.Response, name string, progress func(BuildEvent)) (Buil
 	})
 	switch {
 	case err != nil:
-		return BuildResult{}, err
+		return BuildResult{}, kept, err
 	case out == nil:
-		return BuildResult{}, fmt.Errorf("build image %s: the connection ended before the build did", name)
+		return BuildResult{}, nil, fmt.Errorf("build image %s: the connection ended before the build did", name)
 	}
-	return *out, nil
+	return *out, nil, nil
 }
 
 func writeForm(form *multipart.Writer, img spec.Image, content io.Reader) error {

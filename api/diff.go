@@ -163,12 +163,6 @@ func (s *Server) audit(r *request) error {
 	if s.cfg.Past == nil {
 		return fail("unavailable", "", "", "this daemon keeps no past")
 	}
-	if at, there, err := s.askedHost(r, st); err != nil || there {
-		if err == nil {
-			s.cfg.Elsewhere(at, r.by, r.role).ServeHTTP(r.w, r.Request)
-		}
-		return err
-	}
 	to := uint64(0)
 	if text := r.URL.Query().Get("to"); text != "" {
 		var err error
@@ -189,26 +183,4 @@ func (s *Server) audit(r *request) error {
 		a.Host = h.Name
 	}
 	return r.reply(a.To, a)
-}
-
-// askedHost is the host that ?host names, and whether that is another one.
-func (s *Server) askedHost(r *request, st *fsm.State) (fsm.HostID, bool, error) {
-	name := r.URL.Query().Get("host")
-	if name == "" || r.Header.Get(HeaderCarried) != "" {
-		return s.cfg.Host.ID(), false, nil
-	}
-	for id, h := range st.Hosts.All {
-		if id != name && h.Name != name {
-			continue
-		}
-		if h.ID == s.cfg.Host.ID() {
-			return h.ID, false, nil
-		}
-		if s.cfg.Elsewhere == nil {
-			return h.ID, false, fail("elsewhere", "host "+h.Name, "set REX_ADDR to that host", "only that host can say")
-		}
-		r.Header.Set(HeaderCarried, string(s.cfg.Host.ID()))
-		return h.ID, true, nil
-	}
-	return "", false, notFound("host", name)
 }

@@ -102,17 +102,41 @@ func (s *Server) buildImage(r *request) error {
 		if e.Code == "internal" {
 			e = fail("failed", "image "+img.Name, "rexctl image build --keep, then rexctl image debug", "%v", err)
 		}
-		s.recordKept(r, res.Kept, e)
-		_ = out.send(BuildLine{Error: e})
+		line := BuildLine{Error: e}
+		if r.Header.Get(HeaderCarried) != "" {
+			line.Kept = s.reportKept(r, res.Kept) // who asks names it: this host may not speak for a user
+		} else {
+			s.recordKept(r, res.Kept, e)
+		}
+		_ = out.send(line)
 		return err
 	}
 	return out.send(BuildLine{Result: &res})
+}
+
+// tagImage gives a name to an image that some host has built.
+func (s *Server) tagImage(r *request) error {
+	var img spec.Image
+	if err := r.decode(&img); err != nil {
+		return err
+	}
+	name := r.PathValue("name")
+	if img.Name != name {
+		return fail("invalid", "image "+name, "", "the body is about image %.80q", img.Name)
+	}
+	if b, ok := s.cfg.Log.State().Builds.Get(img.Key); !ok || len(b.Hosts) == 0 {
+		return fail("not_found", "image "+name, "rexctl image build", "no host has built the key %.80q", img.Key)
+	}
+	return s.propose(r, fsm.TagImage{Image: img})
 }
 
 // buildParams reads what the query says of a build.
 func buildParams(r *request) (b BuildRequest, tag bool, err error) {
 	if tag, err = flagParam(r.Request, "tag"); err != nil {
 		return b, false, err
+	}
+	if tag && r.Header.Get(HeaderCarried) != "" {
+		return b, false, fail("bad_request", "", "build without tag, then PUT /v1/images/NAME", "a host that was named by ?host gives no names")
 	}
 	if b.Keep, err = flagParam(r.Request, "keep"); err != nil {
 		return b, false, err
@@ -134,8 +158,7 @@ func (s *Server) recordKept(r *request, kept *spec.Image, e *Error) {
 	// Also when the user has gone: else nobody would know what it is.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), requestTime)
 	defer cancel()
-	id := s.cfg.Host.ID()
-	_, err := s.cfg.Log.Propose(ctx, "host/"+string(id), fsm.ReportBuild{Key: kept.Key, Host: id})
+	err := s.proposeKept(ctx, kept)
 	if err == nil {
 		_, err = s.cfg.Log.Propose(ctx, r.by, fsm.TagImage{Image: *kept})
 	}
@@ -143,7 +166,31 @@ func (s *Server) recordKept(r *request, kept *spec.Image, e *Error) {
 		e.Message += fmt.Sprintf("\n  what the step left could not be named %s: %v", kept.Name, err)
 		return
 	}
-	e.Hint = "rexctl image debug " + kept.Name + ", which is what the step left; then rexctl image rm " + kept.Name
+	e.Hint = keptHint(kept.Name)
+}
+
+func (s *Server) proposeKept(ctx context.Context, kept *spec.Image) error {
+	id := s.cfg.Host.ID()
+	_, err := s.cfg.Log.Propose(ctx, "host/"+string(id), fsm.ReportBuild{Key: kept.Key, Host: id})
+	return err
+}
+
+// reportKept tells the cluster where it is; nil where it could not.
+func (s *Server) reportKept(r *request, kept *spec.Image) *spec.Image {
+	if kept == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), requestTime)
+	defer cancel()
+	if err := s.proposeKept(ctx, kept); err != nil {
+		s.log.Warn("what a step left has no name", "key", kept.Key, "err", err)
+		return nil
+	}
+	return kept
+}
+
+func keptHint(name string) string {
+	return "rexctl image debug " + name + ", which is what the step left; then rexctl image rm " + name
 }
 
 func (s *Server) recordBuild(r *request, img spec.Image, res BuildResult, tag bool) error {

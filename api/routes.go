@@ -1,6 +1,9 @@
 package api
 
-import "github.com/rexcarcer/rexcarcer/spec"
+import (
+	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/spec"
+)
 
 // route is one line of the API. The table is all that there is: the mux, the
 // role matrix and the OpenAPI document are made from it.
@@ -14,7 +17,7 @@ type route struct {
 	stream          bool   // no overall time limit
 	past            bool   // answers ?at too
 	media           string // of the answer, where it is not JSON
-	handle          func(*Server, *request) error
+	handle          handler
 }
 
 // param is a query parameter.
@@ -67,26 +70,28 @@ func table() []route {
 
 		{method: "GET", pattern: "/v1/images", access: forRead, summary: "All image names", out: []ImageRow{}, handle: (*Server).listImages},
 		{method: "GET", pattern: "/v1/images/{name}", access: forRead, summary: "One image name, and what it is made of", out: ImageShow{}, handle: (*Server).showImage},
-		{method: "GET", pattern: "/v1/images/{name}/export", access: forEnter, summary: "The image's whole root file system, packed by zstd; Rex-Format says whether tar or zfs", query: []param{{"format", "string", "tar or zfs; default is that of the host's storage"}}, stream: true, media: zstdMedia, handle: (*Server).exportImage},
+		{method: "GET", pattern: "/v1/images/{name}/export", access: forEnter, summary: "The image's whole root file system, packed by zstd; Rex-Format says whether tar or zfs", query: []param{{"format", "string", "tar or zfs; default is that of the host's storage"}, pHost}, stream: true, media: zstdMedia, handle: atHolder((*Server).exportImage)},
+		{method: "PUT", pattern: "/v1/images/{name}", access: forWrite, summary: "Give an image that was built its name", in: spec.Image{}, out: Applied{}, handle: (*Server).tagImage},
 		{method: "DELETE", pattern: "/v1/images/{name}", access: forWrite, summary: "Remove a name that no jail uses", out: Applied{}, handle: (*Server).removeImage},
-		{method: "POST", pattern: "/v1/images/{name}/debug", access: forEnter, summary: "Run a command in a throw-away jail on an image: upgrades the connection as exec does", in: ExecRequest{}, stream: true, media: execProtocol, handle: (*Server).debugImage},
-		{method: "POST", pattern: "/v1/images/gc", access: forWrite, summary: "Remove images and layers of the host that is asked which nobody needs", in: GCRequest{}, out: GCResult{}, stream: true, handle: (*Server).collectImages},
+		{method: "POST", pattern: "/v1/images/{name}/debug", access: forEnter, summary: "Run a command in a throw-away jail on an image: upgrades the connection as exec does", query: []param{pHost}, in: ExecRequest{}, stream: true, media: execProtocol, handle: atHolder((*Server).debugImage)},
+		{method: "POST", pattern: "/v1/images/gc", access: forWrite, summary: "Remove images and layers of one host which nobody needs", query: []param{pHost}, in: GCRequest{}, out: GCResult{}, stream: true, handle: atHost((*Server).collectImages)},
 		{method: "GET", pattern: "/v1/builds", access: forRead, summary: "All image keys that exist somewhere", out: []BuildRow{}, handle: (*Server).listBuilds},
 		{
 			method: "POST", pattern: "/v1/images/build", access: forWrite, summary: "Build an image: multipart form of image (JSON) and context (tar); NDJSON of progress, then the result or an error",
-			query: []param{{"tag", "boolean", "also give the image its name"}, {"keep", "boolean", "keep what a step that fails has left, as NAME:failed"}, {"timeout", "string", "longest time of one step, as 10m; the host's limit if that is shorter"}},
-			out:   BuildLine{}, limit: maxContext, stream: true, media: ndjson, handle: (*Server).buildImage,
+			query: []param{{"tag", "boolean", "also give the image its name"}, {"keep", "boolean", "keep what a step that fails has left, as NAME:failed"}, {"timeout", "string", "longest time of one step, as 10m; the host's limit if that is shorter"}, pHost},
+			out:   BuildLine{}, limit: maxContext, stream: true, media: ndjson, handle: atHost((*Server).buildImage),
 		},
 
-		{method: "GET", pattern: "/v1/volumes", access: forRead, summary: "Volumes of the host that is asked", out: []VolumeRow{}, handle: (*Server).listVolumes},
-		{method: "GET", pattern: "/v1/volumes/{name}", access: forRead, summary: "One volume with its snapshots", out: VolumeShow{}, stream: true, handle: (*Server).showVolume},
-		{method: "DELETE", pattern: "/v1/volumes/{name}", access: forWrite, summary: "Remove a volume that no jail has, with its snapshots", stream: true, out: VolumeRow{}, handle: (*Server).removeVolume},
-		{method: "PUT", pattern: "/v1/volumes/{name}/snapshots/{snapshot}", access: forWrite, summary: "Make a snapshot of a volume", stream: true, out: VolumeSnapshot{}, handle: (*Server).snapshotVolume},
-		{method: "DELETE", pattern: "/v1/volumes/{name}/snapshots/{snapshot}", access: forWrite, summary: "Remove a snapshot of a volume", stream: true, out: VolumeShow{}, handle: (*Server).dropVolumeSnapshot},
-		{method: "POST", pattern: "/v1/volumes/{name}/rollback", access: forWrite, summary: "Make a volume that no jail has what it was at a snapshot", stream: true, in: RollbackRequest{}, out: VolumeShow{}, handle: (*Server).rollbackVolume},
+		{method: "GET", pattern: "/v1/volumes", access: forRead, summary: "Volumes of one host", query: []param{pHost}, out: []VolumeRow{}, handle: atHost((*Server).listVolumes)},
+		{method: "GET", pattern: "/v1/volumes/{name}", access: forRead, summary: "One volume with its snapshots", query: []param{pHost}, out: VolumeShow{}, stream: true, handle: atHost((*Server).showVolume)},
+		{method: "DELETE", pattern: "/v1/volumes/{name}", access: forWrite, summary: "Remove a volume that no jail has, with its snapshots", query: []param{pHost}, stream: true, out: VolumeRow{}, handle: atHost((*Server).removeVolume)},
+		{method: "PUT", pattern: "/v1/volumes/{name}/snapshots/{snapshot}", access: forWrite, summary: "Make a snapshot of a volume", query: []param{pHost}, stream: true, out: VolumeSnapshot{}, handle: atHost((*Server).snapshotVolume)},
+		{method: "DELETE", pattern: "/v1/volumes/{name}/snapshots/{snapshot}", access: forWrite, summary: "Remove a snapshot of a volume", query: []param{pHost}, stream: true, out: VolumeShow{}, handle: atHost((*Server).dropVolumeSnapshot)},
+		{method: "POST", pattern: "/v1/volumes/{name}/rollback", access: forWrite, summary: "Make a volume that no jail has what it was at a snapshot", query: []param{pHost}, stream: true, in: RollbackRequest{}, out: VolumeShow{}, handle: atHost((*Server).rollbackVolume)},
 
 		{method: "GET", pattern: "/v1/bases", access: forRead, summary: "What references to bases are pinned to", out: []BaseRow{}, handle: (*Server).listBases},
-		{method: "POST", pattern: "/v1/bases/pin", access: forWrite, summary: "What a reference to a base means: pinned at the first time, looked at again with update", in: PinRequest{}, out: PinResult{}, handle: (*Server).pinBase},
+		{method: "POST", pattern: "/v1/bases/pin", access: forWrite, summary: "What a reference to a base means: pinned at the first time, looked at again with update", query: []param{pHost}, in: PinRequest{}, out: PinResult{}, handle: (*Server).pinBase},
+		{method: "POST", pattern: "/v1/bases/look", access: forWrite, summary: "What a reference to a base means on the host that is asked; nothing is pinned", in: lookRequest{}, out: fsm.Base{}, handle: (*Server).lookBase},
 		{method: "DELETE", pattern: "/v1/bases", access: forWrite, summary: "Forget what a reference means", query: []param{{"ref", "string", "as written after BASE"}}, out: Applied{}, handle: (*Server).unpinBase},
 		{method: "GET", pattern: "/v1/signers", access: forRead, summary: "Whose signatures on bases count", out: []SignerRow{}, handle: (*Server).listSigners},
 		{method: "POST", pattern: "/v1/signers", access: forWrite, summary: "Trust a signer of bases", in: SignerRequest{}, out: SignerRow{}, handle: (*Server).trustSigner},
@@ -128,7 +133,7 @@ func table() []route {
 		},
 		{
 			method: "GET", pattern: "/v1/audit", access: forRead, stream: true, summary: "Apply again what a host's log holds, and compare with what the host works with",
-			query: []param{{"host", "string", "name or id; default is the host that is asked"}, {"to", "integer", "index of the last entry; default the newest"}}, out: Audit{}, handle: (*Server).audit,
+			query: []param{pHost, {"to", "integer", "index of the last entry; default the newest"}}, out: Audit{}, handle: atHost((*Server).audit),
 		},
 		{method: "GET", pattern: "/v1/why", access: forRead, summary: "Why it is so", query: []param{{"object", "string", "as \"jail web-1\""}}, out: Why{}, handle: (*Server).why},
 	}

@@ -170,6 +170,9 @@ func (s *Server) guarded(rt route, r *request) (err error) {
 	r.Body = http.MaxBytesReader(r.w, r.Body, limit)
 	defer func() {
 		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler { //nolint:errorlint // a value to be compared, see its documentation
+				panic(p) // the connection is to be cut, so that the peer sees that the answer has no end
+			}
 			err = fail("internal", "", "report this with the daemon's log", "the server met a bug: %v", p)
 			s.log.Error("request panicked", "route", rt.pattern, "panic", p, "stack", stack())
 		}

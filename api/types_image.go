@@ -52,9 +52,10 @@ type BuildResult struct {
 	Kept *spec.Image `json:"-"`
 }
 
-// BuildLine is one line of the answer to a build: exactly one field is set.
+// BuildLine is one line of the answer to a build: exactly one field is set, but for Kept.
 type BuildLine struct {
 	Progress *BuildEvent  `json:"progress,omitempty"`
 	Result   *BuildResult `json:"result,omitempty"`
 	Error    *Error       `json:"error,omitempty"`
+	Kept     *spec.Image  `json:"kept,omitempty"` // with Error, of a host that ?host named: what the step left, still without a name
 }

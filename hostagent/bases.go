@@ -136,8 +136,8 @@ func (a *Agent) ExportImage(ctx context.Context, name, format string, open func(
 	if !ok {
 		return fmt.Errorf("image %s: %w", name, zfssync.ErrNotFound)
 	}
-	if !a.c.Store.HasImage(key) {
-		return fmt.Errorf("image %s is not on this host: build it here first: %w", name, zfssync.ErrNotFound)
+	if err := a.fetch(ctx, name, key); err != nil {
+		return err
 	}
 	return a.builder.Export(ctx, key, format, open)
 }

@@ -26,7 +26,7 @@ func (a *Agent) newBuilder() *build.Builder {
 	return build.New(build.Config{
 		IDMap: ids,
 		Store: a.c.Store, Jails: a.c.Jails, Dir: filepath.Join(a.c.Dir, "build"),
-		Attach: a.attachBuild, Resolve: a.imageKey, Defaults: a.defaultsOf, Sources: buildSources{a}, Limits: a.c.BuildLimits, Timeout: a.c.BuildTimeout, Log: a.c.Log,
+		Attach: a.attachBuild, Resolve: a.imageKey, Defaults: a.defaultsOf, Bring: a.fetch, Sources: buildSources{a}, Limits: a.c.BuildLimits, Timeout: a.c.BuildTimeout, Log: a.c.Log,
 		Free: func() (int64, error) { return freeBytes(a.c.Dir) }, MinFree: a.c.BuildMinFree,
 	})
 }
@@ -53,6 +53,9 @@ func (a *Agent) DebugImage(ctx context.Context, name string, x jail.Exec) (int, 
 	key, ok := a.imageKey(name)
 	if !ok {
 		return 0, fmt.Errorf("image %s: %w", name, zfssync.ErrNotFound)
+	}
+	if err := a.fetch(ctx, name, key); err != nil {
+		return 0, err
 	}
 	code, err := a.builder.Shell(ctx, key, x)
 	if err != nil {

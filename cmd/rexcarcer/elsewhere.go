@@ -36,7 +36,7 @@ func cannotCarry(w http.ResponseWriter, host string, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusServiceUnavailable)
 	_ = json.NewEncoder(w).Encode(map[string]*api.Error{"error": { // the peer is gone if this fails
-		Code: "unavailable", Object: "host " + host, Message: "the jail is there, and that host does not answer: " + err.Error(), Hint: "rexctl host show " + host,
+		Code: "unavailable", Object: "host " + host, Message: "it is that host's to answer, and it does not: " + err.Error(), Hint: "rexctl host show " + host,
 	}})
 }
 

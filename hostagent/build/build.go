@@ -111,7 +111,7 @@ type job struct {
 	context  *spool
 	env      []string // of RUN: what ENV said so far
 	inherit  Defaults // of the base
-	top      string // key of the highest layer so far
+	top      string   // key of the highest layer so far
 	res      Result
 }
 
@@ -192,14 +192,14 @@ func (j *job) firstMissing() int {
 // base finds or makes the lowest layer. With layers above it (cached) it is there already.
 func (j *job) base(ctx context.Context, cached bool) error {
 	if pin := j.img.BaseDigest; pin != "" && j.c.Store.HasImage(pin) { // whatever its name means by now
-		return j.onImage(pin)
+		return j.onImage(ctx, pin)
 	}
 	if j.c.Resolve != nil {
 		if key, ok := j.c.Resolve(j.img.Base); ok {
 			if j.img.BaseDigest != "" && j.img.BaseDigest != key {
 				return fmt.Errorf("its base %s means another image now: plan again", j.img.Base)
 			}
-			return j.onImage(key)
+			return j.onImage(ctx, key)
 		}
 	}
 	j.top = j.img.BaseKey()
@@ -222,7 +222,12 @@ func (j *job) base(ctx context.Context, cached bool) error {
 }
 
 // onImage takes an image of the cluster as the base.
-func (j *job) onImage(key string) error {
+func (j *job) onImage(ctx context.Context, key string) error {
+	if j.c.Bring != nil && !j.c.Store.HasImage(key) {
+		if err := j.c.Bring(ctx, j.img.Base, key); err != nil {
+			return fmt.Errorf("its base: %w", err)
+		}
+	}
 	img, err := j.c.Store.Image(key)
 	if errors.Is(err, zfssync.ErrNotFound) {
 		return fmt.Errorf("its base %s is an image that this host does not have: build that first: %w", j.img.Base, err)

@@ -58,6 +58,9 @@ type Config struct {
 	// Resolve tells the key of an image of the cluster, for BASE NAME; nil: there are none.
 	Resolve func(name string) (key string, ok bool)
 
+	// Bring makes an image of the cluster be here, from another host; nil: nobody does.
+	Bring func(ctx context.Context, name, key string) error
+
 	// Defaults tells how a pinned base says that processes start; nil: no base says anything.
 	Defaults func(ref, digest string) (Defaults, error)
 
