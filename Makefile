@@ -89,6 +89,10 @@ bench: build ## benches beside real peers: BENCH=dns|raft|start|sched|pki|sync, 
 	@scripts/deps $(HOST_DEBS) $(TEST_DEBS) $(BENCH_DEBS)
 	@test/bench/run $(BENCH)
 
+.PHONY: faults
+faults: deps build ## what breaks machines, done to real daemons under load: a table (about 20 minutes, root)
+	$(GO) run ./test/faults
+
 .PHONY: demo
 demo: deps build ## five Elixir nodes and PostgreSQL, on this machine
 	@scripts/demo up

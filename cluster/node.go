@@ -34,6 +34,7 @@ type Node struct {
 	leading atomic.Bool // a duty term runs: all that was committed before it is applied
 
 	members members
+	terms   terms
 
 	closeOnce sync.Once
 	closeErr  error
@@ -63,6 +64,7 @@ func Open(cfg Config) (*Node, error) {
 		return nil, errors.Join(err, store.Close())
 	}
 	n := &Node{cfg: cfg, id: id, store: store, metrics: newMetrics(cfg.Reg), members: newMembers(id.Host, book)}
+	n.terms.now.Store(newTerm())
 	if err := n.start(raftDir); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}

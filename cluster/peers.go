@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -41,22 +40,14 @@ type Pong struct {
 	Applied map[fsm.HostID]uint64 `json:"applied,omitempty"`
 }
 
-// forwardTime bounds one try at a leader: one that hangs is replaced.
-const forwardTime = 10 * time.Second
-
 // proposeThere carries e to the leader and waits until it is applied here.
 func (n *Node) proposeThere(ctx context.Context, e fsm.Entry) (fsm.Applied, error) {
-	leader := n.leader()
-	if leader == "" {
-		return fsm.Applied{}, n.noLeader()
-	}
-	try, cancel := context.WithTimeout(ctx, forwardTime)
-	defer cancel()
-	index, err := n.cfg.Peers.Propose(try, leader, e)
+	var index uint64
+	err := n.askLeader(ctx, func(ctx context.Context, leader fsm.HostID) (err error) {
+		index, err = n.cfg.Peers.Propose(ctx, leader, e)
+		return err
+	})
 	if err != nil {
-		if ctx.Err() == nil && try.Err() != nil {
-			err = errors.Join(ErrNotLeader, fmt.Errorf("the leader %s has not answered for %s", leader, forwardTime))
-		}
 		return fsm.Applied{Index: index}, err
 	}
 	if _, err := n.Wait(ctx, func(s *fsm.State) bool { return s.Index >= index }); err != nil {
@@ -116,16 +107,20 @@ func (n *Node) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 }
 
 // ReadIndex is the index that a State must have reached to hold all that was
-// acknowledged before the call, here or anywhere.
-func (n *Node) ReadIndex(ctx context.Context) (uint64, error) {
-	if n.cfg.Peers == nil || n.raft.State() == raft.Leader {
-		return n.ReadIndexHere(ctx)
-	}
-	leader := n.leader()
-	if leader == "" {
-		return 0, n.noLeader()
-	}
-	return n.cfg.Peers.ReadIndex(ctx, leader)
+// acknowledged before the call, here or anywhere. While nobody leads it waits
+// for LeaderWait.
+func (n *Node) ReadIndex(ctx context.Context) (index uint64, err error) {
+	err = n.withLeader(ctx, func() error {
+		if n.cfg.Peers == nil || n.raft.State() == raft.Leader {
+			index, err = n.ReadIndexHere(ctx)
+			return err
+		}
+		return n.askLeader(ctx, func(ctx context.Context, leader fsm.HostID) error {
+			index, err = n.cfg.Peers.ReadIndex(ctx, leader)
+			return err
+		})
+	})
+	return index, err
 }
 
 // ReadIndexHere is ReadIndex where this host leads, else ErrNotLeader. What

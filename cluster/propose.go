@@ -50,24 +50,33 @@ func (n *Node) ProposeID(ctx context.Context, id, by string, cmd fsm.Command) (f
 	return applied, fmt.Errorf("propose %s: %w", cmd.Kind(), err)
 }
 
-// proposeSomewhere tries here or at the leader, until LeaderWait has passed
-// since the first try that found none.
-func (n *Node) proposeSomewhere(ctx context.Context, e fsm.Entry) (fsm.Applied, error) {
+// proposeSomewhere tries here or at the leader.
+func (n *Node) proposeSomewhere(ctx context.Context, e fsm.Entry) (applied fsm.Applied, err error) {
+	err = n.withLeader(ctx, func() error {
+		applied, err = n.proposeOnce(ctx, e)
+		return err
+	})
+	return applied, err
+}
+
+// withLeader does it again while the error is ErrNotLeader, until LeaderWait
+// has passed since the first such error.
+func (n *Node) withLeader(ctx context.Context, do func() error) error {
 	var until time.Time
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
-		applied, err := n.proposeOnce(ctx, e)
+		err := do()
 		if err == nil || !errors.Is(err, ErrNotLeader) || ctx.Err() != nil {
-			return applied, err
+			return err
 		}
 		now := time.Now()
 		if until.IsZero() {
 			until = now.Add(n.cfg.LeaderWait)
 		}
 		if now.After(until) {
-			return applied, err
+			return err
 		}
 		if err := pause(ctx, wait); err != nil {
-			return applied, err
+			return err
 		}
 	}
 }

@@ -20,6 +20,7 @@ func (n *Node) Run(ctx context.Context, duties ...Duty) error {
 	defer cancel() // before the Wait above
 	wg.Go(func() { n.watchDisk(ctx) })
 	wg.Go(func() { n.ping(ctx) })
+	wg.Go(func() { n.followLeader(ctx) })
 
 	failed := make(chan error, len(duties))
 	for ctx.Err() == nil {
