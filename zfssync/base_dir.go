@@ -41,17 +41,36 @@ func copyEach(ctx context.Context, from packing, to string, into unpacking) erro
 // writeTar packs a directory in order of names: the same content gives the same bytes.
 func writeTar(ctx context.Context, from packing, w io.Writer) error {
 	tw := tar.NewWriter(w)
+	buf := make([]byte, copySize)
 	err := packTree(ctx, from, func(h *tar.Header, content *os.File) error {
 		if err := tw.WriteHeader(h); err != nil || content == nil {
 			return err
 		}
-		_, err := io.CopyN(tw, content, h.Size)
+		n, err := io.CopyBuffer(struct{ io.Writer }{tw}, io.LimitReader(content, h.Size), buf)
+		if err == nil && n < h.Size {
+			err = io.EOF // as io.CopyN says it: the file became shorter
+		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	return tw.Close()
+}
+
+// copySize is how much of a file goes through us at once.
+const copySize = 256 << 10
+
+// fill writes the content of one file. Between two files the kernel copies by itself (copy_file_range(2)); out of an
+// archive io.Copy would take a new buffer, and a small one, for each file.
+func (x *extractor) fill(f *os.File, content io.Reader) (int64, error) {
+	if _, ok := content.(*os.File); ok {
+		return io.Copy(f, content)
+	}
+	if x.buf == nil {
+		x.buf = make([]byte, copySize)
+	}
+	return io.CopyBuffer(struct{ io.Writer }{f}, content, x.buf)
 }
 
 // packing says what to pack.

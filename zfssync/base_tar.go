@@ -87,6 +87,7 @@ type extractor struct {
 	count   tally
 	skipped int
 	dirs    []dirTime // set at the end, because filling a directory changes its time
+	buf     []byte    // between archive and file
 }
 
 // take is member for a tree that is packed in this process.
@@ -236,7 +237,7 @@ func (x *extractor) file(h *tar.Header, at string, content io.Reader) error {
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(f, content)
+	n, err := x.fill(f, content)
 	if _, grows := content.(*os.File); err == nil && n != h.Size && !grows { // a file that is copied live may change
 		err = io.ErrUnexpectedEOF
 	}
