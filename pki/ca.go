@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type CA struct {
 	certPEM []byte
 	key     crypto.Signer
 	rand    io.Reader
+	behind  []byte // PEM that follows each certificate which it signs
 }
 
 // NewCA makes a self-signed CA around key. cluster is its SPIFFE trust domain:
@@ -50,9 +52,15 @@ func NewCA(cluster string, key crypto.Signer, now time.Time, random io.Reader) (
 	if err != nil {
 		return nil, fmt.Errorf("make the CA of cluster %q: %w", cluster, err)
 	}
+	keyID, err := subjectKeyID(key.Public())
+	if err != nil {
+		return nil, fmt.Errorf("make the CA of cluster %q: %w", cluster, err)
+	}
 	template := &x509.Certificate{
 		SerialNumber: serial,
-		Subject:      pkix.Name{Organization: []string{"RexCarcer"}, CommonName: "RexCarcer CA " + clip(cluster, 48)},
+		// Each CA of a cluster has a name of its own: chains are built by name.
+		Subject:      pkix.Name{Organization: []string{"RexCarcer"}, CommonName: "RexCarcer CA " + clip(cluster, 40) + " " + hex.EncodeToString(keyID[:4])},
+		SubjectKeyId: keyID,
 		NotBefore:    now.UTC().Add(-Backdate).Truncate(time.Second),
 		NotAfter:     now.UTC().Add(CALifetime).Truncate(time.Second),
 		KeyUsage:     x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
@@ -82,7 +90,7 @@ func LoadCA(certPEM []byte, key crypto.Signer, random io.Reader) (*CA, error) {
 	if !samePublic(cert.PublicKey, key.Public()) {
 		return nil, fmt.Errorf("load the CA: certificate %q and key do not belong together", cert.Subject)
 	}
-	return &CA{cluster: cert.URIs[0].Host, cert: cert, certPEM: certPEM, key: key, rand: random}, nil
+	return &CA{cluster: cert.URIs[0].Host, cert: cert, certPEM: encodeCerts(cert), key: key, rand: random}, nil
 }
 
 // OpenCA loads the CA kept in dir (ca.key mode 0600, ca.crt), or makes it at

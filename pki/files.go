@@ -12,8 +12,8 @@ import (
 // JailFiles is what a jail finds in /etc/ssl/rc.
 type JailFiles struct {
 	KeyPEM   []byte // host.key, 0600; nil leaves the key as it is (a renewal with the same key)
-	ChainPEM []byte // host.crt, 0644; the CA is appended, so that the file holds the whole chain
-	CAPEM    []byte // cluster.crt, 0644
+	ChainPEM []byte // host.crt, 0644; the CA that it leads to is appended, so that the file holds the whole chain
+	CAPEM    []byte // cluster.crt, 0644: all that the cluster trusts
 	UID, GID int    // who root of the jail is on this host: 0, or the base of its user namespace
 }
 
@@ -31,9 +31,9 @@ func WriteJailFiles(root *os.Root, f JailFiles) error {
 		return fmt.Errorf("write a jail's certificate: %w", err)
 	}
 	defer dir.Close() // read-only handle: nothing to lose
-	chain := f.ChainPEM
-	if !bytes.Contains(chain, bytes.TrimSpace(f.CAPEM)) {
-		chain = append(bytes.Clone(chain), f.CAPEM...)
+	chain, err := WholeChain(f.ChainPEM, f.CAPEM)
+	if err != nil {
+		return fmt.Errorf("write a jail's certificate: %w", err)
 	}
 	files := []struct {
 		name string

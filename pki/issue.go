@@ -29,8 +29,7 @@ type Profile struct {
 }
 
 // Issue signs csrDER's public key for p, valid from Backdate before now. It
-// returns PEM: the certificate, then the intermediates a verifier needs (none
-// until the CA has been rotated). Who receives it calls Verify: Issue does not
+// returns PEM: the certificate, then what CA.Behind has been told. Who receives it calls Verify: Issue does not
 // check its own signature.
 func Issue(ca *CA, csrDER []byte, p Profile, now time.Time) ([]byte, error) {
 	if p.ID.Cluster == "" {
@@ -64,7 +63,7 @@ func issue(ca *CA, csrDER []byte, p Profile, now time.Time) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: pemCert, Bytes: der}), nil
+	return append(pem.EncodeToMemory(&pem.Block{Type: pemCert, Bytes: der}), ca.behind...), nil
 }
 
 // template checks p and turns it into what crypto/x509 signs.
