@@ -222,12 +222,16 @@ var decoders = map[string]func([]byte) (Command, error){
 	RotateGossip{}.Kind():    decodeAs[RotateGossip],
 	RaiseGeneration{}.Kind(): decodeAs[RaiseGeneration],
 
-	AddCA{}.Kind():        decodeAs[AddCA],
-	HoldCA{}.Kind():       decodeAs[HoldCA],
-	ActivateCA{}.Kind():   decodeAs[ActivateCA],
-	ChainCA{}.Kind():      decodeAs[ChainCA],
-	RetireCA{}.Kind():     decodeAs[RetireCA],
-	RevokeCert{}.Kind():   decodeAs[RevokeCert],
+	AddCA{}.Kind():      decodeAs[AddCA],
+	HoldCA{}.Kind():     decodeAs[HoldCA],
+	ActivateCA{}.Kind(): decodeAs[ActivateCA],
+	ChainCA{}.Kind():    decodeAs[ChainCA],
+	RetireCA{}.Kind():   decodeAs[RetireCA],
+	RevokeCert{}.Kind(): decodeAs[RevokeCert],
+
+	ReportOverlay{}.Kind(): decodeAs[ReportOverlay],
+	RekeyHost{}.Kind():     decodeAs[RekeyHost],
+
 	ReportAbuse{}.Kind():  decodeAs[ReportAbuse],
 	RestorePart{}.Kind():  decodeAs[RestorePart],
 	RestoreState{}.Kind(): decodeAs[RestoreState],

@@ -64,6 +64,8 @@ func everyCommand() []Command {
 		CancelMove{"web-1"},
 		MoveStep{"web-1", 42, "h2", DidFail, 1 << 20, "no space left"},
 		ReportVolume{"demo.web-1.data", "h1", true},
+		ReportOverlay{"h1", testOverlayKey(1), testOverlayKey(2), "10.0.0.1:51820", "userspace"},
+		RekeyHost{"h1"},
 		RefuseBase{"http://host/debian12", "h1", "untrusted_signer", "nobody trusts it"},
 	}
 }

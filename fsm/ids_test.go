@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -179,4 +181,9 @@ func TestPanickingCommandIsRefusedAndHarmless(t *testing.T) {
 	if one.Hash() != s.Hash() {
 		t.Error("one by one gives another State")
 	}
+}
+
+// testOverlayKey is the nth public key for the overlay.
+func testOverlayKey(n int) string {
+	return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{byte(n)}, 32))
 }

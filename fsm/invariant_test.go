@@ -7,6 +7,7 @@ func checkInvariants(tb fataler, s *State) {
 	checkRuns(tb, s)
 	checkRecords(tb, s)
 	checkGroups(tb, s)
+	checkOverlay(tb, s)
 	checkMoves(tb, s)
 }
 
@@ -143,5 +144,28 @@ func checkGroups(tb fataler, s *State) {
 	}
 	if members != s.Jails.Len() {
 		tb.Fatalf("groups have %d members, there are %d jails", members, s.Jails.Len())
+	}
+}
+
+// checkOverlay: an address on the overlay and a key belong to one host.
+func checkOverlay(tb testing.TB, s *State) {
+	tb.Helper()
+	numbers, keys := map[uint32]HostID{}, map[string]HostID{}
+	for _, h := range s.Hosts.All {
+		if h.Overlay == nil {
+			continue
+		}
+		if other, twice := numbers[h.Overlay.N]; twice || h.Overlay.N == 0 {
+			tb.Errorf("hosts %s and %s have number %d on the overlay", other, h.ID, h.Overlay.N)
+		}
+		numbers[h.Overlay.N] = h.ID
+		for _, k := range []string{h.Overlay.Key, h.Overlay.Next} {
+			if other, twice := keys[k]; twice {
+				tb.Errorf("hosts %s and %s have the key %s on the overlay", other, h.ID, k)
+			}
+			if k != "" {
+				keys[k] = h.ID
+			}
+		}
 	}
 }

@@ -292,6 +292,8 @@ type Host struct {
 	// lost. While it is not 0, those jails may not start elsewhere: the leader
 	// makes it 0 when it has waited. Clocks of hosts differ, so nobody compares.
 	FencedAt Time `json:"fenced_at,omitempty"`
+
+	Overlay *Overlay `json:"overlay,omitempty"` // nil: networks do not reach it from other hosts
 }
 
 // Token admits hosts.

@@ -107,6 +107,14 @@ func (l *log) tell(d *datadriven.TestData) string {
 		return l.told(LabelHost{Host: HostID(word(0)), Set: labels(opt("set", "")), Remove: fields(opt("remove", ""))})
 	case "remove":
 		return l.told(RemoveHost{Host: HostID(word(0)), Force: opt("force", "") != "", Why: opt("why", "")})
+	case "overlay":
+		cmd := ReportOverlay{HostID(word(0)), testOverlayKey(int(number(word(1)))), "", opt("at", "10.0.0.1:51820"), opt("device", "userspace")}
+		if next := opt("next", ""); next != "" {
+			cmd.Next = testOverlayKey(int(number(next)))
+		}
+		return l.told(cmd)
+	case "rekey":
+		return l.told(RekeyHost{HostID(word(0))})
 	case "gossip":
 		return l.told(RotateGossip{bytes.Repeat([]byte{byte(number(word(0)))}, int(number(opt("bytes", "32"))))})
 	case "generation":

@@ -140,3 +140,37 @@ func FuzzConstraint(f *testing.F) {
 		}
 	})
 }
+
+// A supervisor file and the cluster file that it becomes are the same wish.
+func FuzzINI(f *testing.F) {
+	f.Add("[vessel-supervisor]\nimage=web\ncommand=sh -c 'a \"b\"'\nrestart=true\n[network:lab]\naddress=10.1.0.9/24\npublish=80:80\n[dataset:d]\nmount=/d\n[jail]\nhost.hostname=\"x\"\n")
+	f.Add("[network:a]\ntype=bridge ; x\n[network:b]\nsubnet=10.2.0.0/16\n")
+	f.Add("[resource:a]\nrctl=\"pcpu:deny=50\"\n[cpuset]\nlist=0-2\n#\n[vessel-supervisor]\nrepository=/x\nimage=y\n")
+	f.Fuzz(func(t *testing.T, src string) {
+		if len(src) > 1<<14 {
+			return
+		}
+		in := Inputs{Images: []string{"web"}}
+		w, diags := ParseINI("f.ini", []byte(src), in)
+		if (w == nil) != diags.HasErrors() {
+			t.Fatalf("wish %v, diagnostics %v", w, diags)
+		}
+		diags.Format([]byte(src), true)
+		if w == nil {
+			return
+		}
+		text, diags := ConvertINI("f.ini", []byte(src), in)
+		if diags.HasErrors() {
+			t.Fatalf("it parses, but does not convert: %v", diags)
+		}
+		again, diags := Parse("f.ini", text, in)
+		if again == nil {
+			t.Fatalf("what it becomes does not parse: %v\n%s", diags, text)
+		}
+		a, _ := json.Marshal(w)
+		b, _ := json.Marshal(again)
+		if string(a) != string(b) {
+			t.Fatalf("not the same wish:\n%s\n%s", a, b)
+		}
+	})
+}

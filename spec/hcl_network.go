@@ -22,6 +22,11 @@ func (d *decoder) network(b *hclsyntax.Block) {
 		Subnet6: k.prefix("subnet6"),
 		NAT:     k.flag("nat"),
 		Allow:   k.list("allow", true, `allow = ["NETWORK"]`),
+		Overlay: k.text("overlay", ""),
+		VLAN:    int(k.number("vlan", 0, 1, 4094)),
+	}
+	if n.Overlay == "wireguard" && n.VLAN == 0 { // the default, said aloud
+		n.Overlay = ""
 	}
 	for _, p := range k.inner("publish") {
 		if pub, ok := d.publish(k, p); ok {

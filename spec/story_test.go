@@ -14,6 +14,8 @@ import (
 //	rex FILE               a .rex file that later commands can read
 //	parse [var=(a=1,b=2)]  Parse; prints the Wish or the diagnostics
 //	apply FILE             ParseRexWish
+//	ini FILE               ParseINI
+//	convert FILE           ConvertINI
 //	image FILE             ParseRex
 //	fmt [name=FILE]        Format
 //	constraint             ParseConstraint of each line
@@ -61,6 +63,11 @@ func tell(t *testing.T, files map[string]string, td *datadriven.TestData) string
 		return outcome(Parse(name, src, in))
 	case "apply":
 		return outcome(ParseRexWish(name, src, in))
+	case "ini":
+		return outcome(ParseINI(name, src, in))
+	case "convert":
+		out, diags := ConvertINI(name, src, in)
+		return diags.Format(nil, false) + string(out)
 	case "image":
 		m, diags := ParseRex(name, src, in)
 		if m == nil {

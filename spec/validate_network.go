@@ -19,6 +19,7 @@ func (c *checker) checkNetworks() {
 		if n.Subnet6.IsValid() {
 			c.err(path+"/subnet6", what, ValidSubnet6(n.Subnet6))
 		}
+		c.checkOverlay(n, path, what)
 		for _, a := range n.Allow {
 			c.err(path+"/allow", what+": allow", ValidName(a))
 			if a == n.Name {
@@ -28,6 +29,25 @@ func (c *checker) checkNetworks() {
 		c.checkPublishParts(n, path, what)
 	}
 	c.checkOverlaps()
+}
+
+func (c *checker) checkOverlay(n *Network, path, what string) {
+	switch {
+	case n.Overlay != "" && n.Overlay != OverlayNone && n.Overlay != "wireguard":
+		c.bad(path+"/overlay", `use "wireguard" (the default) or "none"`, "%s: the overlay %q is not known", what, clip(n.Overlay))
+	case n.VLAN != 0 && n.Overlay != "" && n.Overlay != OverlayNone:
+		c.bad(path+"/vlan", "leave one of them out: a VLAN needs no tunnel", "%s: overlay %q and vlan %d", what, n.Overlay, n.VLAN)
+	case n.VLAN < 0 || n.VLAN > 4094:
+		c.bad(path+"/vlan", "a VLAN has a number from 1 to 4094", "%s: the vlan %d does not exist", what, n.VLAN)
+	}
+	if n.VLAN == 0 {
+		return
+	}
+	for i := range c.w.Networks {
+		if o := &c.w.Networks[i]; o.Name != n.Name && o.VLAN == n.VLAN && o.Name < n.Name {
+			c.bad(path+"/vlan", "give each network a VLAN of its own", "%s: vlan %d is that of network %q", what, n.VLAN, o.Name)
+		}
+	}
 }
 
 func (c *checker) checkPublishParts(n *Network, path, what string) {

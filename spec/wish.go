@@ -30,7 +30,12 @@ type Network struct {
 	NAT     bool         `json:"nat,omitempty"`     // jails reach the outside through the router
 	Publish []Publish    `json:"publish,omitempty"` // sorted by Name
 	Allow   []string     `json:"allow,omitempty"`   // networks whose jails may connect to this one; sorted
+	Overlay string       `json:"overlay,omitempty"` // "": from host to host by WireGuard; OverlayNone: not by us
+	VLAN    int          `json:"vlan,omitempty"`    // 1..4094: from host to host by this VLAN of their NICs
 }
+
+// OverlayNone is the Overlay of a network that does not reach from host to host.
+const OverlayNone = "none"
 
 // Publish forwards a port of each host to the healthy members of a service.
 type Publish struct {

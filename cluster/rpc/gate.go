@@ -19,6 +19,8 @@ var ofHosts = map[string]bool{
 	fsm.MoveStep{}.Kind():     true,
 	fsm.ReportVolume{}.Kind(): true,
 	fsm.RefuseBase{}.Kind():   true,
+
+	fsm.ReportOverlay{}.Kind(): true,
 }
 
 // ofUsers are the kinds that a server carries for users; ofTokens those for
@@ -28,7 +30,8 @@ var (
 		fsm.ApplyWish{}.Kind(): true, fsm.DestroyWish{}.Kind(): true, fsm.WantJail{}.Kind(): true, fsm.RestartJail{}.Kind(): true,
 		fsm.TagImage{}.Kind(): true, fsm.UntagImage{}.Kind(): true, fsm.ReportBuild{}.Kind(): true,
 		fsm.MoveJail{}.Kind(): true, fsm.MoveVolume{}.Kind(): true, fsm.CancelMove{}.Kind(): true,
-		fsm.MarkHost{}.Kind(): true, fsm.LabelHost{}.Kind(): true, fsm.RemoveHost{}.Kind(): true,
+		fsm.RekeyHost{}.Kind(): true,
+		fsm.MarkHost{}.Kind():  true, fsm.LabelHost{}.Kind(): true, fsm.RemoveHost{}.Kind(): true,
 		fsm.TrustSigner{}.Kind(): true, fsm.UntrustSigner{}.Kind(): true, fsm.PinBase{}.Kind(): true, fsm.UnpinBase{}.Kind(): true,
 		fsm.CreateToken{}.Kind(): true, fsm.RevokeToken{}.Kind(): true, fsm.RotateGossip{}.Kind(): true,
 		fsm.AddCA{}.Kind(): true, fsm.ChainCA{}.Kind(): true, fsm.RetireCA{}.Kind(): true, fsm.RevokeCert{}.Kind(): true,
