@@ -148,7 +148,7 @@ func checkGroups(tb fataler, s *State) {
 }
 
 // checkOverlay: an address on the overlay and a key belong to one host.
-func checkOverlay(tb testing.TB, s *State) {
+func checkOverlay(tb fataler, s *State) {
 	tb.Helper()
 	numbers, keys := map[uint32]HostID{}, map[string]HostID{}
 	for _, h := range s.Hosts.All {
@@ -156,12 +156,12 @@ func checkOverlay(tb testing.TB, s *State) {
 			continue
 		}
 		if other, twice := numbers[h.Overlay.N]; twice || h.Overlay.N == 0 {
-			tb.Errorf("hosts %s and %s have number %d on the overlay", other, h.ID, h.Overlay.N)
+			tb.Fatalf("hosts %s and %s have number %d on the overlay", other, h.ID, h.Overlay.N)
 		}
 		numbers[h.Overlay.N] = h.ID
 		for _, k := range []string{h.Overlay.Key, h.Overlay.Next} {
 			if other, twice := keys[k]; twice {
-				tb.Errorf("hosts %s and %s have the key %s on the overlay", other, h.ID, k)
+				tb.Fatalf("hosts %s and %s have the key %s on the overlay", other, h.ID, k)
 			}
 			if k != "" {
 				keys[k] = h.ID
