@@ -86,7 +86,10 @@ func (s *Server) revokeToken(r *request) error {
 // hostNamed is the host of the route's {name}: a name or an id. A lost host's
 // name may have been taken by another: who is not lost comes first.
 func hostNamed(r *request, st *fsm.State) (*fsm.Host, error) {
-	name := r.PathValue("name")
+	return findHost(st, r.PathValue("name"))
+}
+
+func findHost(st *fsm.State, name string) (*fsm.Host, error) {
 	var found *fsm.Host
 	for _, h := range st.Hosts.All {
 		if string(h.ID) == name {

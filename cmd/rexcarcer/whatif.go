@@ -24,6 +24,9 @@ func scheduled(s *fsm.State) []fsm.Command { return scheduler.Schedule(s, s.Now)
 // asked lets the API ask the scheduler.
 func (d *daemon) asked(cfg *api.Config) {
 	cfg.Place = d.placement
+	cfg.Hinders = func(s *fsm.State, jail fsm.JailName, host fsm.HostID) (never, wished []string) {
+		return scheduler.Hinders(s, jail, host, fsm.TimeOf(time.Now()))
+	}
 }
 
 // placement says what the scheduler thinks of every host for a jail, and with a

@@ -19,13 +19,14 @@ func jailCommand() *cli.Command {
 		}
 		return &cli.Command{Name: name, Usage: usage, ArgsUsage: "JAIL...", Flags: flags, Action: func(c *cli.Context) error { return changeJails(c, verb) }}
 	}
-	return &cli.Command{Name: "jail", Usage: "jails: ls, show, logs, exec, console, start, stop, restart, rm", Subcommands: []*cli.Command{
+	return &cli.Command{Name: "jail", Usage: "jails: ls, show, logs, exec, console, start, stop, restart, move, rm", Subcommands: []*cli.Command{
 		jailLsCommand("ls"),
 		{Name: "show", Usage: "all about a jail", ArgsUsage: "JAIL...", Action: jailShow},
 		jailLogsCommand(), jailExecCommand(), jailConsoleCommand(),
 		change("start", "start stopped jails", verb{done: "wanted running", want: fsm.WantRunning}),
 		change("stop", "stop jails until they are started again", verb{done: "wanted stopped", want: fsm.WantStopped, asks: "Stop"}),
 		change("restart", "replace the runs of jails by new ones", verb{done: "restarts", asks: "Restart"}),
+		jailMoveCommand(),
 		change("rm", "remove jails; their volumes stay", verb{done: "will be gone once it has stopped", want: fsm.WantGone, asks: "Remove"}),
 	}}
 }

@@ -12,13 +12,14 @@ import (
 )
 
 func volumeCommand() *cli.Command {
-	return &cli.Command{Name: "volume", Usage: "volumes: ls, show, snapshot, rollback, rm", Subcommands: []*cli.Command{
+	return &cli.Command{Name: "volume", Usage: "volumes: ls, show, snapshot, rollback, move, rm", Subcommands: []*cli.Command{
 		{Name: "ls", Usage: "list volumes of the host that answers", Action: volumeLs},
 		{Name: "show", Usage: "one volume and its snapshots", ArgsUsage: "VOLUME", Action: volumeShow},
 		{Name: "snapshot", Usage: "keep the volume as it is now; without a name it is called after the time", ArgsUsage: "VOLUME[@SNAPSHOT]", Action: volumeSnapshot},
 		{Name: "rollback", Usage: "make the volume of a stopped jail what it was", ArgsUsage: "VOLUME@SNAPSHOT", Action: volumeRollback, Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "drop-later", Usage: "destroy the snapshots that are newer"}, yesFlag(),
 		}},
+		volumeMoveCommand(),
 		{Name: "rm", Usage: "destroy volumes that no jail has, or snapshots", ArgsUsage: "VOLUME[@SNAPSHOT]...", Action: volumeRm, Flags: []cli.Flag{yesFlag()}},
 	}}
 }
