@@ -138,9 +138,12 @@ func known(ctx context.Context, client *api.Client, in *spec.Inputs) error {
 func (s *source) parse(c *cli.Context, in spec.Inputs) (*spec.Wish, error) {
 	var w *spec.Wish
 	var found spec.Diagnostics
-	if s.isRex() {
+	switch {
+	case s.isRex():
 		w, found = spec.ParseRexWish(s.name, s.text, in)
-	} else {
+	case spec.IsINI(s.name):
+		w, found = spec.ParseINI(s.name, s.text, in)
+	default:
 		w, found = spec.Parse(s.name, s.text, in)
 	}
 	return w, s.show(envOf(c), found)
@@ -182,7 +185,7 @@ func varFlag() cli.Flag {
 
 func validateCommand() *cli.Command {
 	return &cli.Command{
-		Name: "validate", Usage: "check a cluster file or .rex file without a daemon", ArgsUsage: "FILE...",
+		Name: "validate", Usage: "check a cluster file, .rex file or supervisor file without a daemon", ArgsUsage: "FILE...",
 		Flags: []cli.Flag{varFlag(), &cli.BoolFlag{Name: "online", Usage: "ask the daemon which images and networks exist already"}}, Action: validate,
 	}
 }
@@ -271,6 +274,9 @@ func formatOne(e *env, name string, check bool) error {
 	s, err := readSource(e, name)
 	if err != nil {
 		return err
+	}
+	if spec.IsINI(s.name) {
+		return fmt.Errorf("%s: supervisor files are left as they are\n  try: rexctl convert %s", s.name, s.name)
 	}
 	out, err := spec.Format(s.name, s.text)
 	if err != nil {
