@@ -60,12 +60,15 @@ func (t *txn) liveRun(name JailName) (*Run, bool) {
 
 // stop asks the agent to end r, and takes it out of service at once. The
 // first reason stays.
-func (t *txn) stop(r *Run, why string) {
+func (t *txn) stop(r *Run, why string) { t.stopFor(r, why, "") }
+
+// stopFor is stop for the sake of another jail.
+func (t *txn) stopFor(r *Run, why string, other JailName) {
 	if r.StopWhy != "" {
 		return
 	}
 	now := *r
-	now.StopWhy = why
+	now.StopWhy, now.PushedBy = why, other
 	if now.StopWhy == "" {
 		now.StopWhy = "asked to stop"
 	}

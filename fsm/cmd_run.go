@@ -57,15 +57,21 @@ func (c StopRun) decide(t *txn) *Refusal {
 	switch {
 	case !ok || c.Seq > r.Seq:
 		return refuse(CodeNotFound, "jail "+string(c.Jail), "has no run %d", c.Seq)
+	case len(c.For) > maxJailName:
+		return refuse(CodeInvalid, "jail "+string(c.Jail), "the name of who needs the room has %d bytes, %d are the most", len(c.For), maxJailName)
 	case c.Seq < r.Seq || r.Phase.Over():
 		return nil // over already, as asked
 	}
-	t.stop(r, c.Why)
+	t.stopFor(r, c.Why, c.For)
 	return nil
 }
 
-// The longest Reason and Why that are kept, in bytes.
-const maxReason = 4096
+// The longest Reason and Why that are kept, and the longest name of a jail, in
+// bytes.
+const (
+	maxReason   = 4096
+	maxJailName = 63
+)
 
 func (c ReportRun) decide(t *txn) *Refusal {
 	r, ok := t.runs.get(string(c.Jail))

@@ -29,7 +29,7 @@ func everyCommand() []Command {
 		WantJail{"web-1", WantStopped},
 		RestartJail{"web-1"},
 		PlaceJail{"web-1", "h1", 3, 2, "only host"},
-		StopRun{"web-1", 3, "newer spec"},
+		StopRun{"web-1", 3, "newer spec", "db"},
 		ReportRun{"web-1", "h1", 3, Failed, HealthUnhealthy, &Exit{true, 137, "KILL", true}, "out of memory"},
 		h,
 		MarkHost{"h1", HostLost, "no answer for 10s", 0, false},

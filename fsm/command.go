@@ -70,6 +70,7 @@ type StopRun struct {
 	Jail JailName `json:"jail"`
 	Seq  uint64   `json:"seq"`
 	Why  string   `json:"why"`
+	For  JailName `json:"for,omitempty"` // whose room it has to make; "": it ends for its own sake
 }
 
 // ReportRun is what an agent saw. Refused as fenced for an old Seq or from a

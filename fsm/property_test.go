@@ -170,7 +170,7 @@ func drawCommand(rt *rapid.T, l *log) Command {
 		return PlaceJail{Jail: j, Host: drawHost.Draw(rt, "host"), Seq: l.s.NextSeq(j) + rapid.SampledFrom([]uint64{0, 0, 0, 0, 1}).Draw(rt, "off")}
 	case "stop":
 		j := drawJail.Draw(rt, "jail")
-		return StopRun{j, l.s.NextSeq(j) - rapid.SampledFrom([]uint64{0, 1, 1, 1, 2}).Draw(rt, "off"), "why"}
+		return StopRun{j, l.s.NextSeq(j) - rapid.SampledFrom([]uint64{0, 1, 1, 1, 2}).Draw(rt, "off"), "why", rapid.SampledFrom([]JailName{"", "web-1"}).Draw(rt, "for")}
 	case "report":
 		return drawReport(rt, l)
 	case "host":

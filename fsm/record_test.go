@@ -60,7 +60,7 @@ func (l *log) lifetime() {
 	l.must(RequestCert{"demo-web-1", "h1", 1, []byte("csr")})
 	l.must(SetCert{"demo-web-1", 1, "pem", "01", l.now, nil, ""})
 	l.must(ReportBuild{Key: testKey(1), Host: "h1", Bytes: 100})
-	l.must(StopRun{"demo-web-1", 1, "story"})
+	l.must(StopRun{"demo-web-1", 1, "story", ""})
 	l.must(ReportRun{Jail: "demo-web-1", Host: "h1", Seq: 1, Phase: Stopped, Exit: &Exit{Known: true}})
 	l.run("demo-web-1", "h1")
 	l.must(RestartJail{"demo-web-2"})

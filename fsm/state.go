@@ -180,15 +180,16 @@ type Run struct {
 	Seq       uint64    `json:"seq"` // from 1, one more each time: the fencing number
 	Phase     Phase     `json:"phase"`
 	Health    Health    `json:"health"`
-	Hash      string    `json:"hash"`               // Jail.Hash when it was placed
-	Restart   uint64    `json:"restart"`            // Jail.Restart when it was placed
-	Attempt   int       `json:"attempt"`            // failures in a row before it, set by the scheduler
-	Total     uint64    `json:"total"`              // Runs before it that ended by themselves
-	Image     string    `json:"image"`              // Key it was placed with
-	Res       Resources `json:"res"`                // reserved on Host
-	Why       string    `json:"why"`                // why this host
-	StopWhy   string    `json:"stop_why,omitempty"` // not empty: the agent must end it
-	Reason    string    `json:"reason,omitempty"`   // last word of the agent
+	Hash      string    `json:"hash"`                // Jail.Hash when it was placed
+	Restart   uint64    `json:"restart"`             // Jail.Restart when it was placed
+	Attempt   int       `json:"attempt"`             // failures in a row before it, set by the scheduler
+	Total     uint64    `json:"total"`               // Runs before it that ended by themselves
+	Image     string    `json:"image"`               // Key it was placed with
+	Res       Resources `json:"res"`                 // reserved on Host
+	Why       string    `json:"why"`                 // why this host
+	StopWhy   string    `json:"stop_why,omitempty"`  // not empty: the agent must end it
+	PushedBy  JailName  `json:"pushed_by,omitempty"` // jail that it makes room for
+	Reason    string    `json:"reason,omitempty"`    // last word of the agent
 	Exit      *Exit     `json:"exit,omitempty"`
 	PlacedAt  Time      `json:"placed_at"`
 	StartedAt Time      `json:"started_at,omitempty"` // first seen Running

@@ -82,7 +82,7 @@ func (l *log) tell(d *datadriven.TestData) string {
 		}
 		return l.told(PlaceJail{Jail: JailName(word(0)), Host: HostID(word(1)), Seq: s, Why: "story"})
 	case "stop":
-		return l.told(StopRun{JailName(word(0)), seq(word(0)), opt("why", "story")})
+		return l.told(StopRun{JailName(word(0)), seq(word(0)), opt("why", "story"), JailName(opt("for", ""))})
 	case "report":
 		return l.told(ReportRun{
 			Jail: JailName(word(0)), Host: HostID(word(1)), Seq: seq(word(0)), Phase: phaseOf(word(2)),

@@ -31,6 +31,9 @@ func (d *diff) all(events []fsm.Event) {
 	for _, e := range events {
 		d.jail(e)
 	}
+	if d.before.Runs.Len() > 0 && !d.p.Destroy {
+		d.pushed()
+	}
 	d.volumes()
 	d.dns()
 	d.certs()

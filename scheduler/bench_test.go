@@ -68,7 +68,7 @@ func BenchmarkNaive(b *testing.B) {
 	}
 	var got []fsm.Command
 	for b.Loop() {
-		got = naive(st.S, p.start)
+		got, _ = naive(st.S, p.start)
 	}
 	if len(got) != jails {
 		b.Fatalf("got %d, want %d", len(got), jails)

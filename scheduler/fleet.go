@@ -174,7 +174,7 @@ func (f *fleet) hostOf(m *member) int32 {
 	if m.placed > 0 {
 		return m.placed - 1
 	}
-	if !m.live() || m.run.StopWhy != "" {
+	if !m.live() || m.run.StopWhy != "" || m.ending {
 		return -1
 	}
 	if h, ok := f.index[m.run.Host]; ok {

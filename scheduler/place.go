@@ -12,17 +12,15 @@ import (
 type candidate struct {
 	m       *member
 	attempt int
+	owed    fsm.HostID // others make room for it there; see preempt.go
 }
 
 // place finds a host for every candidate: important ones first, then by group
 // and Index. Jails that ask the same are placed together, because all hosts
 // need scoring only once for them.
 func (p *pass) place() {
-	if len(p.start) == 0 {
-		return
-	}
 	slices.SortStableFunc(p.start, func(a, b candidate) int {
-		return cmp.Compare(priority(b), priority(a))
+		return cmp.Compare(priority(b.m), priority(a.m))
 	})
 	p.d.Commands = slices.Grow(p.d.Commands, len(p.start))
 	for rest := p.start; len(rest) > 0; {
@@ -35,17 +33,10 @@ func (p *pass) place() {
 	}
 }
 
-func priority(c candidate) int {
-	if v := c.m.jail.Spec.Place.Priority; v != 0 {
-		return v
-	}
-	return 50
-}
-
 // alike reports whether every host scores a and b alike. Jails with volumes
 // or failures behind them are each a case of their own.
 func alike(a, b candidate) bool {
-	return a.m.g == b.m.g && a.attempt < retryElsewhere && b.attempt < retryElsewhere &&
+	return a.m.g == b.m.g && a.owed == "" && b.owed == "" && a.attempt < retryElsewhere && b.attempt < retryElsewhere &&
 		volumeHome(a.m) == "" && volumeHome(b.m) == "" && askSame(&a.m.jail.Spec, &b.m.jail.Spec)
 }
 
@@ -53,10 +44,11 @@ func (p *pass) placeAlike(cs []candidate) {
 	f := p.fleet()
 	c := f.classOf(cs[0].m, cs[0].attempt)
 	next := c.ranked(f, len(cs))
-	for i, a := range cs {
+	for i := range cs {
+		a := &cs[i]
 		h := next()
 		if h < 0 {
-			p.unplaced(cs[i:], f.crowded(c.rules, c.demand))
+			p.unplaced(cs[i:], c)
 			return
 		}
 		p.d.Commands = append(p.d.Commands, fsm.PlaceJail{
@@ -83,9 +75,20 @@ func (c *class) put(f *fleet, m *member, h int32) {
 	}
 }
 
-func (p *pass) unplaced(cs []candidate, refused []FilterResult) {
+// unplaced lets those wait whom no host takes as it is: for room that will be
+// there, or for something to change.
+func (p *pass) unplaced(cs []candidate, c *class) {
+	refused := p.f.crowded(c.rules, c.demand)
 	why := noHost(len(p.f.hosts), refused)
-	for _, a := range cs {
+	for i := range cs {
+		a := &cs[i]
+		if p.squeeze(a, c) {
+			continue
+		}
+		if r := a.m.run; r != nil && r.PushedBy != "" {
+			p.pend(a.m, "made room for "+string(r.PushedBy)+": "+why, refused)
+			continue
+		}
 		p.pend(a.m, why, refused)
 	}
 }

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,7 +55,7 @@ func (w *world) drawWish(t *rapid.T) {
 			{"", "", "", "constraint=ssd", "constraint=rack_!=_r1"},
 			{"", "", "affinity=ssd", "affinity=rack_==_r2_*_-3"},
 			{"", "", "", "volume=data"},
-			{"", "", "priority=80"},
+			{"", "", "priority=80", "priority=20"},
 			{"restart=always", "restart=on-failure", "restart=never", "attempts=2"},
 			{"parallel=1", "parallel=3", "min_healthy=5s"},
 			{"", "env=1", "env=2"},
@@ -188,16 +189,43 @@ func checkReference(t *rapid.T, s *fsm.State, now fsm.Time, d *Decision) {
 	for _, g := range p.groups {
 		p.scanGroup(g)
 	}
-	want := naive(s, p.start)
+	want, pushes := naive(s, p.start)
 	var got []fsm.Command
+	var pushed []fsm.StopRun
 	for _, c := range d.Commands {
-		if pl, ok := c.(fsm.PlaceJail); ok {
-			pl.Why = ""
-			got = append(got, pl)
+		switch c := c.(type) {
+		case fsm.PlaceJail:
+			c.Why = ""
+			got = append(got, c)
+		case fsm.StopRun:
+			if c.For != "" {
+				checkPush(t, s, c)
+				c.Why = ""
+				pushed = append(pushed, c)
+			}
 		}
 	}
 	if !slices.Equal(got, want) {
 		t.Fatalf("placements differ:\n got %+v\nwant %+v", got, want)
+	}
+	byJail := func(a, b fsm.StopRun) int { return strings.Compare(string(a.Jail), string(b.Jail)) }
+	slices.SortFunc(pushed, byJail)
+	slices.SortFunc(pushes, byJail)
+	if !slices.Equal(pushed, pushes) {
+		t.Fatalf("who is pushed out differs:\n got %+v\nwant %+v", pushed, pushes)
+	}
+}
+
+// checkPush: nobody is pushed out by a jail that is not more important, and
+// nobody whose volumes could not follow.
+func checkPush(t *rapid.T, s *fsm.State, c fsm.StopRun) {
+	by, _ := s.Jails.Get(string(c.For))
+	j, _ := s.Jails.Get(string(c.Jail))
+	if w := (&plain{s: s}); w.importance(j) >= w.importance(by) {
+		t.Fatalf("%s (%d) is pushed out by %s (%d)", c.Jail, w.importance(j), c.For, w.importance(by))
+	}
+	if len(j.Spec.Volumes) > 0 {
+		t.Fatalf("%s is pushed out, and has a volume", c.Jail)
 	}
 }
 
@@ -207,7 +235,7 @@ func checkPace(t *rapid.T, s *fsm.State, d *Decision) {
 	stopped := map[string]int{}
 	for _, c := range d.Commands {
 		st, ok := c.(fsm.StopRun)
-		if !ok {
+		if !ok || st.For != "" {
 			continue
 		}
 		j, _ := s.Jails.Get(string(st.Jail))

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
 )
@@ -10,6 +11,7 @@ import (
 // their groups allow: never more members away at once than max_parallel, each
 // healthy for min_healthy before the next goes.
 func (p *pass) roll() {
+	p.lag = slices.DeleteFunc(p.lag, func(m *member) bool { return m.ending })
 	if len(p.lag) > 0 {
 		p.reserveForLeavers()
 	}
@@ -90,9 +92,10 @@ func (p *pass) away(g *group) int {
 		if m.jail.Want != fsm.WantRunning || done(m) || m.run == nil && m.placed == 0 {
 			continue
 		}
-		switch lagging := m.live() && m.run.StopWhy == "" && (!m.current() || p.leaving(m)); {
+		stopping := m.live() && (m.run.StopWhy != "" || m.ending)
+		switch lagging := m.live() && !stopping && (!m.current() || p.leaving(m)); {
 		case lagging:
-		case !m.healthy() || m.run.StopWhy != "":
+		case !m.healthy() || stopping:
 			n++
 		default:
 			ripe := m.run.HealthyAt.Add(m.jail.Spec.Update.MinHealthy)

@@ -43,7 +43,7 @@ func Schedule(s *fsm.State, now fsm.Time) Decision {
 	for _, g := range p.groups {
 		p.scanGroup(g)
 	}
-	p.place()
+	p.placeAll()
 	p.roll()
 	slices.SortStableFunc(p.d.Pending, func(a, b Unplaced) int { return cmp.Compare(a.Jail, b.Jail) })
 	return p.d
@@ -62,7 +62,11 @@ type pass struct {
 
 	leavers []*member // already asked to leave a draining host, not yet gone
 
-	f *fleet // built when a host is first needed
+	pushed []*member // asked to stop for another jail, not yet gone
+	pushes []push    // who is asked to in this pass
+
+	f    *fleet   // built when a host is first needed
+	full *packing // built when a jail first fits nowhere
 }
 
 // group is the jails of one block with their newest Runs.
@@ -70,6 +74,8 @@ type group struct {
 	name    string
 	members []member // by Index, then name
 	ready   *readiness
+
+	inherited int // priority of the most important jail that needs it; 0: unknown, or none
 }
 
 // member is a jail with its newest Run, nil if it never had one.
@@ -78,6 +84,7 @@ type member struct {
 	jail   *fsm.Jail
 	run    *fsm.Run
 	placed int32 // 1 + the host that this pass chose; 0: none
+	ending bool  // this pass asks its Run to stop for another jail
 }
 
 func (m *member) name() fsm.JailName { return fsm.JailName(m.jail.Spec.Name) }
@@ -97,6 +104,7 @@ func (m *member) healthy() bool {
 func newPass(s *fsm.State, now fsm.Time) *pass {
 	p := &pass{s: s, now: now, byName: make(map[string]*group, s.Groups.Len())}
 	var g *group
+	ranked := false
 	for name, j := range s.Jails.All {
 		if g == nil || g.name != j.Spec.Group {
 			if g = p.byName[j.Spec.Group]; g == nil {
@@ -108,6 +116,7 @@ func newPass(s *fsm.State, now fsm.Time) *pass {
 				p.groups = append(p.groups, g)
 			}
 		}
+		ranked = ranked || j.Spec.Place.Priority != 0
 		run, _ := s.Runs.Get(name)
 		g.members = append(g.members, member{g: g, jail: j, run: run})
 	}
@@ -117,6 +126,9 @@ func newPass(s *fsm.State, now fsm.Time) *pass {
 		})
 	}
 	slices.SortFunc(p.groups, func(a, b *group) int { return cmp.Compare(a.name, b.name) })
+	if ranked {
+		p.inherit()
+	}
 	return p
 }
 
@@ -128,6 +140,9 @@ func (p *pass) scanGroup(g *group) {
 		case m.live() && m.run.StopWhy != "":
 			if want == fsm.WantRunning && p.leaving(m) {
 				p.leavers = append(p.leavers, m)
+			}
+			if m.run.PushedBy != "" {
+				p.pushed = append(p.pushed, m)
 			}
 		case m.live() && want == fsm.WantRunning:
 			if !m.current() || p.leaving(m) {

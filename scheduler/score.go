@@ -114,6 +114,14 @@ func (c *class) shared(d int32) int64 {
 	return (1 - int64(c.count[d])) * pointsPerOne
 }
 
+// score is all of it.
+func (c *class) score(f *fleet, h int32) int64 {
+	if c.mode == spreadLabel {
+		return c.own(f, h) + c.shared(c.of[h])
+	}
+	return c.own(f, h)
+}
+
 // Term is one part of a score. The score of a host is the sum of its terms.
 type Term struct {
 	Name  string  `json:"name"` // spread, load or binpack, affinity, image, retry
