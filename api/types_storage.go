@@ -45,6 +45,7 @@ type Garbage struct {
 	Key   string `json:"key"`
 	Name  string `json:"name,omitempty"` // of the image, or what the base was made from
 	Bytes int64  `json:"bytes"`
+	Host  string `json:"host,omitempty"` // set by rexctl, where it has asked several
 }
 
 // VolumeRow is one volume of a host.

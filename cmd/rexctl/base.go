@@ -18,11 +18,12 @@ import (
 func baseCommand() *cli.Command {
 	tag := &cli.StringFlag{Name: "tag", Aliases: []string{"t"}, Usage: "give it this `NAME[:TAG]`; default is the end of the reference"}
 	older := &cli.BoolFlag{Name: "allow-downgrade", Usage: "also a version that is older than the one before"}
+	at := hostFlag("the `HOST` that makes it; default is the one that answers")
 	return &cli.Command{Name: "base", Usage: "bases: create, import, update, sign, verify, trust, untrust, ls, rm", Subcommands: []*cli.Command{
 		{Name: "create", Usage: "make a base and give it a name", ArgsUsage: "debian:SUITE|freebsd:RELEASE|oci:REF|http://HOST/NAME|DIRECTORY|TARBALL|host:/", Action: baseCreate, Flags: []cli.Flag{
-			tag, older, &cli.StringFlag{Name: "manifest-digest", Usage: "of freebsd:RELEASE: the `SHA256` of its MANIFEST"},
+			tag, older, &cli.StringFlag{Name: "manifest-digest", Usage: "of freebsd:RELEASE: the `SHA256` of its MANIFEST"}, at,
 		}},
-		{Name: "import", Usage: "take over a signed bundle and give it a name", ArgsUsage: "DIRECTORY/NAME|http://HOST/NAME", Action: baseImport, Flags: []cli.Flag{tag, older}},
+		{Name: "import", Usage: "take over a signed bundle and give it a name", ArgsUsage: "DIRECTORY/NAME|http://HOST/NAME", Action: baseImport, Flags: []cli.Flag{tag, older, at}},
 		{Name: "update", Usage: "look again what references mean; the next plan shows what changes", ArgsUsage: "REFERENCE...", Action: baseUpdate, Flags: []cli.Flag{older}},
 		{Name: "sign", Usage: "write an image as a signed bundle", ArgsUsage: "IMAGE", Action: baseSign, Flags: []cli.Flag{
 			&cli.StringFlag{Name: "cert", Usage: "the signer's certificate, a PEM `FILE`"},
@@ -30,6 +31,7 @@ func baseCommand() *cli.Command {
 			&cli.StringFlag{Name: "out", Usage: "the `DIRECTORY` that gets the files", Value: "."},
 			&cli.StringFlag{Name: "name", Usage: "of the bundle; default is the image's name"},
 			&cli.StringFlag{Name: "format", Usage: "tar, which every host takes, or zfs; default is that of the host's storage"},
+			hostFlag("the `HOST` that exports; default is one that has the image"),
 			&cli.Uint64Flag{Name: "version", Usage: "a `NUMBER` that only grows; default is the time, as 20060102150405"},
 		}},
 		{Name: "verify", Usage: "check a bundle on this machine, and change nothing", ArgsUsage: "DIRECTORY/NAME", Action: baseVerify, Flags: []cli.Flag{
@@ -107,6 +109,7 @@ func makeBase(c *cli.Context, ref string) error {
 		return err
 	}
 	defer client.Close()
+	client = client.On(c.String("host"))
 	if !madeHere(ref) {
 		if _, err := client.PinBase(c.Context, api.PinRequest{Ref: ref, Update: true, AllowDowngrade: c.Bool("allow-downgrade")}); err != nil {
 			return err

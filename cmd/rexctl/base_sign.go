@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,7 +50,7 @@ func baseSign(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	platform, err := platformOf(c.Context, client)
+	client, platform, err := holderOf(c, client, made)
 	if err != nil {
 		return err
 	}
@@ -85,22 +85,31 @@ func readKey(cert, key string) (bundle.Key, error) {
 	return k, nil
 }
 
-// platformOf is the system of the host that exports.
-func platformOf(ctx context.Context, client *api.Client) (string, error) {
-	st, err := client.Status(ctx)
+// holderOf finds the host that exports, and its system: the one that --host
+// names, the one that answers if it has the image, or another that has it.
+func holderOf(c *cli.Context, client *api.Client, img api.ImageShow) (on *api.Client, platform string, err error) {
+	st, err := client.Status(c.Context)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
-	hosts, err := client.Hosts(ctx)
+	hosts, err := client.Hosts(c.Context)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
-	for _, h := range hosts {
-		if h.ID == st.Host || len(hosts) == 1 {
-			return h.OS + "/" + h.Arch, nil
+	var best *api.HostRow
+	for i := range hosts {
+		h := &hosts[i]
+		switch want := c.String("host"); {
+		case want != "" && (h.Name == want || string(h.ID) == want), want == "" && (h.ID == st.Host || len(hosts) == 1) && (len(img.Hosts) == 0 || slices.Contains(img.Hosts, h.ID)):
+			return client.On(c.String("host")), h.OS + "/" + h.Arch, nil
+		case want == "" && h.State == "alive" && slices.Contains(img.Hosts, h.ID):
+			best = h
 		}
 	}
-	return "", errors.New("the host that answers is not in its own list: try again")
+	if best == nil {
+		return nil, "", fmt.Errorf("no host that is alive has image %s\n  try: rexctl image show %s", safe(img.Name), safe(img.Name))
+	}
+	return client.On(best.Name), best.OS + "/" + best.Arch, nil
 }
 
 // writeBundle puts the payload beside its place first, and then each file

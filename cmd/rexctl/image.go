@@ -22,6 +22,7 @@ func imageCommand() *cli.Command {
 			&cli.StringFlag{Name: "tag", Aliases: []string{"t"}, Usage: "give the image this `NAME[:TAG]`; default is the file's name"},
 			&cli.BoolFlag{Name: "keep", Usage: "keep what a step that fails has left, as NAME:failed, to look into"},
 			&cli.DurationFlag{Name: "timeout", Usage: "longest `TIME` of one step; default is the host's limit"},
+			hostFlag("the `HOST` that builds; default is the one that answers"),
 		}},
 		{Name: "rm", Usage: "remove names that no jail uses", ArgsUsage: "NAME...", Action: imageRm, Flags: []cli.Flag{yesFlag()}},
 		imageDebugCommand(), imageGCCommand(),
@@ -95,6 +96,7 @@ func imageBuild(c *cli.Context) error {
 	if err := s.show(envOf(c), found); err != nil {
 		return err
 	}
+	client = client.On(c.String("host"))
 	if err := pinImage(c.Context, client, img); err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ func imageDebugCommand() *cli.Command {
 	return &cli.Command{
 		Name: "debug", Usage: "a shell, or a command, in a throw-away jail on an image; nothing of it is kept",
 		ArgsUsage: "NAME [-- CMD [ARG...]]", Action: imageDebug,
-		Flags: []cli.Flag{&cli.StringFlag{Name: "shell", Value: "/bin/sh", Usage: "`PROGRAM` to run when no command is given"}},
+		Flags: []cli.Flag{&cli.StringFlag{Name: "shell", Value: "/bin/sh", Usage: "`PROGRAM` to run when no command is given"}, hostFlag("the `HOST` that runs it; default is one that has the image")},
 	}
 }
 
@@ -31,6 +31,6 @@ func imageDebug(c *cli.Context) error {
 	}
 	name := c.Args().First()
 	return connected(c, req, true, func(ctx context.Context, req api.ExecRequest, s api.ExecStreams) (int, error) {
-		return client.DebugImage(ctx, name, req, s)
+		return client.On(c.String("host")).DebugImage(ctx, name, req, s)
 	})
 }

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,14 +17,14 @@ import (
 
 func volumeCommand() *cli.Command {
 	return &cli.Command{Name: "volume", Usage: "volumes: ls, show, snapshot, rollback, move, rm", Subcommands: []*cli.Command{
-		{Name: "ls", Usage: "list volumes of the host that answers", Action: volumeLs},
-		{Name: "show", Usage: "one volume and its snapshots", ArgsUsage: "VOLUME", Action: volumeShow},
-		{Name: "snapshot", Usage: "keep the volume as it is now; without a name it is called after the time", ArgsUsage: "VOLUME[@SNAPSHOT]", Action: volumeSnapshot},
+		{Name: "ls", Usage: "list the volumes of all hosts", Action: volumeLs, Flags: []cli.Flag{hostFlag("only those of this `HOST`")}},
+		{Name: "show", Usage: "one volume and its snapshots", ArgsUsage: "VOLUME", Action: volumeShow, Flags: []cli.Flag{volumeHost()}},
+		{Name: "snapshot", Usage: "keep the volume as it is now; without a name it is called after the time", ArgsUsage: "VOLUME[@SNAPSHOT]", Action: volumeSnapshot, Flags: []cli.Flag{volumeHost()}},
 		{Name: "rollback", Usage: "make the volume of a stopped jail what it was", ArgsUsage: "VOLUME@SNAPSHOT", Action: volumeRollback, Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "drop-later", Usage: "destroy the snapshots that are newer"}, yesFlag(),
+			&cli.BoolFlag{Name: "drop-later", Usage: "destroy the snapshots that are newer"}, volumeHost(), yesFlag(),
 		}},
 		volumeMoveCommand(),
-		{Name: "rm", Usage: "destroy volumes that no jail has, or snapshots", ArgsUsage: "VOLUME[@SNAPSHOT]...", Action: volumeRm, Flags: []cli.Flag{yesFlag()}},
+		{Name: "rm", Usage: "destroy volumes that no jail has, or snapshots", ArgsUsage: "VOLUME[@SNAPSHOT]...", Action: volumeRm, Flags: []cli.Flag{volumeHost(), yesFlag()}},
 	}}
 }
 
@@ -33,10 +37,20 @@ func volumeLs(c *cli.Context) error {
 		return err
 	}
 	defer client.Close()
-	rows, err := client.Volumes(c.Context)
+	all, err := everyHost(c, client, func(ctx context.Context, on *api.Client) ([]api.VolumeRow, error) { return on.Volumes(ctx) })
 	if err != nil {
 		return err
 	}
+	rows := []api.VolumeRow{}
+	for _, a := range all {
+		rows = append(rows, a.got...)
+	}
+	slices.SortFunc(rows, func(a, b api.VolumeRow) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Host, b.Host)) })
+	// What some hosts have is worth more than nothing.
+	return errors.Join(listVolumes(c, rows, len(all) > 1), failedOf(all))
+}
+
+func listVolumes(c *cli.Context, rows []api.VolumeRow, several bool) error {
 	return list(c, rows, func(r api.VolumeRow) string { return r.Name }, []column[api.VolumeRow]{
 		{title: "NAME", get: func(r api.VolumeRow) string { return r.Name }},
 		{title: "STATE", get: func(r api.VolumeRow) string { return r.State }},
@@ -44,7 +58,7 @@ func volumeLs(c *cli.Context) error {
 		{title: "QUOTA", get: func(r api.VolumeRow) string { return sizeOr(r.QuotaBytes, "none") }},
 		{title: "SNAPSHOTS", get: func(r api.VolumeRow) string { return fmt.Sprint(r.Snapshots) }},
 		{title: "PATH", get: func(r api.VolumeRow) string { return r.Path }},
-		{title: "HOST", wide: true, get: func(r api.VolumeRow) string { return r.Host }},
+		{title: "HOST", wide: !several, get: func(r api.VolumeRow) string { return r.Host }},
 	})
 }
 
@@ -82,48 +96,65 @@ func volumeShow(c *cli.Context) error {
 	return pairs(envOf(c), kv)
 }
 
-// volumeArg connects and takes the first argument apart.
+// volumeHost says which host is meant where several have a volume.
+func volumeHost() *cli.StringFlag {
+	return hostFlag("the `HOST` that has it; default is the one that does")
+}
+
+// volumeArg connects and takes the first argument apart. The client means the
+// volume's host.
 func volumeArg(c *cli.Context) (client *api.Client, volume, snapshot string, err error) {
 	if client, err = connect(c); err != nil {
 		return nil, "", "", err
 	}
-	volume, snapshot, err = volumeNamed(c.Context, client, c.Args().First())
+	on, volume, snapshot, err := volumeNamed(c, client, c.Args().First())
 	if err != nil {
 		client.Close()
 		return nil, "", "", err
 	}
-	return client, volume, snapshot, nil
+	return on, volume, snapshot, nil
 }
 
-// volumeNamed finds the volume that VOLUME[@SNAPSHOT] means: WISH.JAIL.VOLUME,
-// or its end where that is unambiguous.
-func volumeNamed(ctx context.Context, client *api.Client, arg string) (volume, snapshot string, err error) {
+// volumeNamed finds the volume that VOLUME[@SNAPSHOT] means, and a client that
+// means its host: WISH.JAIL.VOLUME, or its end where that is unambiguous.
+func volumeNamed(c *cli.Context, client *api.Client, arg string) (on *api.Client, volume, snapshot string, err error) {
 	want, snapshot, _ := strings.Cut(arg, "@")
-	rows, err := client.Volumes(ctx)
+	all, err := everyHost(c, client, func(ctx context.Context, on *api.Client) ([]api.VolumeRow, error) { return on.Volumes(ctx) })
 	if err != nil {
-		return "", "", err
+		return nil, "", "", err
 	}
-	var found, names []string
-	for _, r := range rows {
-		if r.Name == want {
-			return want, snapshot, nil
+	hosts := map[string][]string{} // of what is meant
+	var names []string
+	for _, a := range all {
+		for _, r := range a.got {
+			if r.Name == want || want != "" && strings.HasSuffix(r.Name, "."+want) {
+				hosts[r.Name], on = append(hosts[r.Name], r.Host), a.on
+			}
+			names = append(names, r.Name)
 		}
-		if want != "" && strings.HasSuffix(r.Name, "."+want) {
-			found = append(found, r.Name)
-		}
-		names = append(names, r.Name)
 	}
-	switch len(found) {
-	case 1:
-		return found[0], snapshot, nil
-	case 0:
+	found := slices.Sorted(maps.Keys(hosts))
+	if _, ok := hosts[want]; ok {
+		found = []string{want}
+	}
+	switch {
+	case len(found) == 0 && failedOf(all) != nil:
+		return nil, "", "", fmt.Errorf("volume %s: no such volume on the hosts that answer\n%w", safe(want), failedOf(all))
+	case len(found) == 0:
 		hint := "rexctl volume ls"
 		if near := nearest(want, names); near != "" {
 			hint = "rexctl volume show " + near
 		}
-		return "", "", &api.Error{Code: "not_found", Object: "volume " + safe(want), Message: "no such volume", Hint: hint}
+		return nil, "", "", &api.Error{Code: "not_found", Object: "volume " + safe(want), Message: "no such volume", Hint: hint}
+	case len(found) > 1:
+		return nil, "", "", usagef("volume %s could be %s\n  try: more of the name", safe(want), strings.Join(found[:min(len(found), 8)], ", "))
+	case len(hosts[found[0]]) > 1:
+		return nil, "", "", usagef("volume %s is on %s\n  try: --host HOST", found[0], strings.Join(hosts[found[0]], " and "))
 	}
-	return "", "", usagef("volume %s could be %s\n  try: more of the name", safe(want), strings.Join(found[:min(len(found), 8)], ", "))
+	if len(all) > 1 {
+		on = client.On(hosts[found[0]][0])
+	}
+	return on, found[0], snapshot, nil
 }
 
 func volumeSnapshot(c *cli.Context) error {
@@ -183,30 +214,37 @@ func volumeRm(c *cli.Context) error {
 		return err
 	}
 	defer client.Close()
-	var targets []string
+	type target struct {
+		on               *api.Client
+		volume, snapshot string
+	}
+	targets := map[string]target{}
+	var names []string
 	for _, arg := range c.Args().Slice() {
-		volume, snapshot, err := volumeNamed(c.Context, client, arg)
+		on, volume, snapshot, err := volumeNamed(c, client, arg)
 		if err != nil {
 			return err
 		}
+		name := volume
 		if snapshot != "" {
-			volume += "@" + snapshot
+			name += "@" + snapshot
 		}
-		targets = append(targets, volume)
+		targets[name] = target{on, volume, snapshot}
+		names = append(names, name)
 	}
-	if err := confirm(c, fmt.Sprintf("Destroy %s?", strings.Join(quoted(targets), ", "))); err != nil {
+	if err := confirm(c, fmt.Sprintf("Destroy %s?", strings.Join(quoted(names), ", "))); err != nil {
 		return err
 	}
-	return each(targets, func(target string) error {
+	return each(names, func(name string) error {
 		var err error
-		if volume, snapshot, ok := strings.Cut(target, "@"); ok {
-			_, err = client.DropVolumeSnapshot(c.Context, volume, snapshot)
+		if t := targets[name]; t.snapshot != "" {
+			_, err = t.on.DropVolumeSnapshot(c.Context, t.volume, t.snapshot)
 		} else {
-			_, err = client.RemoveVolume(c.Context, volume)
+			_, err = t.on.RemoveVolume(c.Context, t.volume)
 		}
 		if err != nil {
 			return err
 		}
-		return said(c, map[string]string{"removed": target}, "volume %s: removed", target)
+		return said(c, map[string]string{"removed": name}, "volume %s: removed", name)
 	})
 }
