@@ -59,7 +59,7 @@ var layers = map[string]layer{
 	"cluster/join":      {[]string{"pki"}, "a token and a certificate: what the cluster thinks of them is asked through an interface"},
 	"cluster/rpc":       {[]string{"cluster", "cluster/transport", "fsm", "spec", "pki"}, "it carries proposals between members, for the log alone"},
 	"hostagent": {
-		[]string{"fsm", "spec", "jail", "netd", "zfssync", "zfssync/bundle", "zfssync/source", "pki", "internal/run", "hostagent/build"},
+		[]string{"fsm", "spec", "jail", "netd", "netd/mesh", "zfssync", "zfssync/bundle", "zfssync/source", "pki", "internal/run", "hostagent/build"},
 		"only the agent touches drivers, and it proposes through an interface of its own",
 	},
 	"hostagent/build": {

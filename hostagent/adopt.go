@@ -150,6 +150,9 @@ func (a *Agent) Retreat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.networks.overlay.retreat(ctx); err != nil {
+		return err
+	}
 	if err := a.c.Nets.Teardown(ctx); err != nil {
 		return fmt.Errorf("take down networks: %w", err)
 	}

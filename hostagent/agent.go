@@ -53,7 +53,8 @@ type Config struct {
 	// Carrier brings volumes that move here. nil: storage is simulated.
 	Carrier Carrier
 
-	Router    *RouterConfig // nil: networks have no router process (simulated runtime)
+	Overlay   *OverlayConfig // nil: networks end at this host
+	Router    *RouterConfig  // nil: networks have no router process (simulated runtime)
 	Resolvers []netip.AddrPort
 
 	BuildLimits  jail.Limits   // of RUN steps
@@ -109,7 +110,9 @@ func New(ctx context.Context, c Config) (*Agent, error) {
 	if a.db, err = openHostDB(c.Dir); err != nil {
 		return nil, err
 	}
-	a.networks = newNetworks(a)
+	if a.networks, err = newNetworks(a); err != nil {
+		return nil, errors.Join(err, a.db.close())
+	}
 	a.sources = a.newSources()
 	a.builder = a.newBuilder()
 	return a, nil
@@ -135,6 +138,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer a.wg.Wait()
 	defer cancel()
 	wg.Go(func() { a.networks.run(ctx) })
+	wg.Go(func() { a.networks.overlay.run(ctx) })
 	wg.Go(func() { a.rotate(ctx) })
 	wg.Go(func() { a.copies(ctx) })
 	wg.Go(func() { a.moves(ctx) })
@@ -142,6 +146,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		changed := a.c.Cluster.Watch()
 		s := a.c.Cluster.State()
 		poke(a.networks.wakeup)
+		poke(a.networks.overlay.wakeup)
 		a.dispatch(ctx, s)
 		select {
 		case <-changed:

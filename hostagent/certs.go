@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
+	"hash/fnv"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -22,8 +25,10 @@ type certs struct {
 
 	key     crypto.Signer
 	keyPEM  []byte
-	chain   string // PEM that the jail has
-	ca      string
+	chain   string // PEM of the log that was taken
+	behind  string // PEM that follows it in the jail
+	ca      string // what the jail trusts
+	wrote   string // chain, behind and ca that a running jail was given
 	renewAt time.Time
 	asked   time.Time // last renewal request
 
@@ -100,7 +105,12 @@ func (c *certs) take(cert *fsm.Cert) bool {
 	if cert == nil || cert.PEM == "" || cert.Stale {
 		return false
 	}
+	cluster := &c.a.c.Cluster.State().Cluster
+	if !c.a.c.Clock().Before(dueAt(cluster, cert)) {
+		return false
+	}
 	if cert.PEM == c.chain {
+		c.ca, c.behind = cluster.CA, cluster.Behind(cluster.SignerOf(cert))
 		return c.a.c.Clock().Before(c.renewAt)
 	}
 	list, err := pki.ParseChain([]byte(cert.PEM))
@@ -115,13 +125,42 @@ func (c *certs) take(cert *fsm.Cert) bool {
 	if !c.a.c.Clock().Before(renew) {
 		return false
 	}
-	c.chain, c.ca, c.renewAt = cert.PEM, c.a.c.Cluster.State().Cluster.CA, renew
+	c.chain, c.renewAt = cert.PEM, renew
+	c.ca, c.behind = cluster.CA, cluster.Behind(cluster.SignerOf(cert))
 	return true
+}
+
+// never is later than any certificate lives.
+var never = time.Unix(1<<40, 0)
+
+// dueAt is when a certificate is to be replaced because another CA signs: at a
+// time within the first third of that for which its own is still trusted, by
+// its serial, so that all jails do not ask at once.
+func dueAt(cluster *fsm.Cluster, cert *fsm.Cert) time.Time {
+	active := cluster.ActiveCA()
+	if active == nil {
+		return never
+	}
+	signer := cluster.SignerOf(cert)
+	if signer == nil {
+		return time.Time{}
+	}
+	if signer.ID == active.ID {
+		return never
+	}
+	span := min(time.Duration(active.Retire)/3, 24*time.Hour)
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(cert.Serial)) // a hash takes all
+	return active.ActiveAt.Time().Add(span / 1000 * time.Duration(sum.Sum32()%1000))
 }
 
 // files is what goes into /etc/ssl/rc.
 func (c *certs) files(ids zfssync.IDMap) pki.JailFiles {
-	return pki.JailFiles{KeyPEM: bytes.Clone(c.keyPEM), ChainPEM: []byte(c.chain), CAPEM: []byte(c.ca),
+	chain := []byte(c.chain)
+	if leaf, err := pki.LeafOnly(chain); err == nil { // it was parsed when it was taken
+		chain = append(leaf, c.behind...)
+	}
+	return pki.JailFiles{KeyPEM: bytes.Clone(c.keyPEM), ChainPEM: chain, CAPEM: []byte(c.ca),
 		UID: int(ids.HostBase), GID: int(ids.HostBase)}
 }
 
@@ -136,7 +175,11 @@ func (c *certs) look(ctx context.Context, want Want) {
 		c.w.log.Warn("certificate", "err", err)
 		c.a.metrics.failures.WithLabelValues("certificate").Inc()
 	}
-	next := time.Until(c.renewAt)
+	at := c.renewAt
+	if due := dueAt(&c.a.c.Cluster.State().Cluster, want.Cert); due.Before(at) {
+		at = due
+	}
+	next := time.Until(at)
 	if next <= 0 {
 		next = 10 * time.Second
 	}
@@ -147,10 +190,9 @@ func (c *certs) look(ctx context.Context, want Want) {
 }
 
 func (c *certs) lookOnce(ctx context.Context, want Want) error {
-	if err := c.loadKey(); err != nil {
+	if err := errors.Join(c.rekey(), c.loadKey()); err != nil {
 		return err
 	}
-	before := c.chain
 	if !c.take(want.Cert) {
 		now := c.a.c.Clock()
 		if now.Sub(c.asked) < certWait || (len(want.Cert.CSR) > 0 && want.Cert.CSRSeq == want.Run.Seq) {
@@ -159,7 +201,8 @@ func (c *certs) lookOnce(ctx context.Context, want Want) error {
 		c.asked = now
 		return c.request(ctx, want.Run.Seq)
 	}
-	if c.chain == before {
+	now := c.chain + c.behind + c.ca
+	if now == c.wrote {
 		return nil
 	}
 	ids, err := c.w.ids(ctx)
@@ -170,7 +213,32 @@ func (c *certs) lookOnce(ctx context.Context, want Want) error {
 	if err != nil {
 		return err
 	}
-	return c.a.withRoot(root, ids, func(r *os.Root) error {
+	err = c.a.withRoot(root, ids, func(r *os.Root) error {
 		return pki.WriteJailFiles(r, c.files(ids))
 	})
+	if err == nil {
+		c.wrote = now
+	}
+	return err
+}
+
+// rekey throws the key away whose certificate was revoked: who has taken it
+// must not get the next certificate for it.
+func (c *certs) rekey() error {
+	s := c.a.c.Cluster.State()
+	if c.chain == "" || s.Revoked.Len() == 0 {
+		return nil
+	}
+	list, err := pki.ParseChain([]byte(c.chain))
+	if err != nil {
+		return err
+	}
+	if s.IsRevoked(list[0].SerialNumber.Text(16), "", 0) == nil {
+		return nil
+	}
+	if err := os.Remove(c.a.keyPath(c.w.row.UUID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("make another key for jail %s: %w", c.w.row.Name, err)
+	}
+	c.key, c.keyPEM, c.chain, c.asked = nil, nil, "", time.Time{}
+	return nil
 }

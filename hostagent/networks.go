@@ -23,6 +23,7 @@ type networks struct {
 	swept   bool               // routers of networks that are gone were looked for; owned by run
 	wakeup  chan struct{}
 	build   *slots
+	overlay *overlay
 
 	mu      sync.Mutex
 	ready   map[string]error // guarded by mu; by network: nil when it is made
@@ -30,8 +31,10 @@ type networks struct {
 	changed chan struct{}    // guarded by mu; closed when ready or index changes
 }
 
-func newNetworks(a *Agent) *networks {
-	return &networks{a: a, wakeup: make(chan struct{}, 1), build: newSlots(a.c.Dir, a.c.Runtime), routers: map[string]*router{}, ready: map[string]error{}, changed: make(chan struct{})}
+func newNetworks(a *Agent) (*networks, error) {
+	o, err := newOverlay(a)
+	return &networks{a: a, wakeup: make(chan struct{}, 1), build: newSlots(a.c.Dir, a.c.Runtime), overlay: o,
+		routers: map[string]*router{}, ready: map[string]error{}, changed: make(chan struct{})}, err
 }
 
 // NetworksOf is the pure part: what s wants of this host's networks. Every
@@ -99,7 +102,11 @@ func (n *networks) run(ctx context.Context) {
 	for {
 		var again <-chan time.Time
 		s := n.a.c.Cluster.State()
-		err := n.pass(ctx, n.want(s))
+		made, err := n.pass(ctx, n.want(s))
+		wait, err2 := n.overlay.pass(ctx, s, made)
+		if err = errors.Join(err, err2); wait > 0 {
+			again = time.After(wait)
+		}
 		n.settle(s.Index)
 		if err != nil && ctx.Err() == nil {
 			n.a.c.Log.Warn("networks are not as wanted, trying again", "err", err)
@@ -119,20 +126,22 @@ func (n *networks) run(ctx context.Context) {
 
 func (n *networks) want(s *fsm.State) netd.Config {
 	c := NetworksOf(s)
+	carry(s, n.a.c.Host, n.overlay.conf, &c)
 	if subnet, ever := n.build.wanted(); ever {
 		c.Networks = append(c.Networks, buildNet(n.a.c.Dir, subnet))
 	}
 	return c
 }
 
-func (n *networks) pass(ctx context.Context, want netd.Config) error {
+// pass makes the networks; made says that it was not so already.
+func (n *networks) pass(ctx context.Context, want netd.Config) (made bool, err error) {
 	if n.last.Networks != nil && reflect.DeepEqual(want, n.last) {
-		return nil
+		return false, nil
 	}
 	n.retire(want)
-	err := n.a.c.Nets.Set(ctx, want)
+	err = n.a.c.Nets.Set(ctx, want)
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return true, ctx.Err()
 	}
 	failed := failures(err)
 	for _, net := range want.Networks {
@@ -150,7 +159,7 @@ func (n *networks) pass(ctx context.Context, want netd.Config) error {
 	if all != nil {
 		n.last = netd.Config{}
 	}
-	return all
+	return true, all
 }
 
 // failures sorts what Set could not do by network.

@@ -9,7 +9,10 @@ import (
 
 func TestANetworkThatIsAboutToGoIsNotReady(t *testing.T) {
 	t.Parallel()
-	n := newNetworks(&Agent{})
+	n, err := newNetworks(&Agent{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	both := netd.Config{Networks: []netd.Network{{Name: "front"}, {Name: "back"}}}
 	n.publish(both, map[string]error{})
 	n.retire(netd.Config{Networks: both.Networks[:1]})

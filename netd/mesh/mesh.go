@@ -204,6 +204,13 @@ func (m *Mesh) Kind() string {
 	return m.b.kind()
 }
 
+// Alive reports whether what the last Set made is still there: an interface can be deleted by anybody who is root.
+func (m *Mesh) Alive() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.open || m.b.alive()
+}
+
 // Remove takes the device away.
 func (m *Mesh) Remove(ctx context.Context) error { return m.Set(ctx, Config{}) }
 

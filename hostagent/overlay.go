@@ -1,0 +1,151 @@
+package hostagent
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/netd"
+	"github.com/rexcarcer/rexcarcer/netd/mesh"
+)
+
+// The addresses that hosts have on the overlay, by their number. They are of the range for tests of networks (RFC 2544),
+// which is routed nowhere; netd has its own part of it on FreeBSD.
+var (
+	meshRange  = netip.MustParsePrefix("198.19.0.0/17")
+	meshRange6 = netip.MustParsePrefix("fd52:6578:4361:7264::/112")
+)
+
+// MeshAddrs are the addresses of a host on the overlay; n is 1..fsm.MaxOverlay.
+func MeshAddrs(n uint32) (netip.Addr, netip.Addr) {
+	four, six := meshRange.Addr().As4(), meshRange6.Addr().As16()
+	four[2], four[3] = byte(n>>8), byte(n)
+	six[14], six[15] = byte(n>>8), byte(n)
+	return netip.AddrFrom4(four), netip.AddrFrom16(six)
+}
+
+// OverlayPeer is one key of another host, as State has it.
+type OverlayPeer struct {
+	Name     string
+	Key      string // base64
+	Endpoint string // HOST:PORT
+	Allowed  []netip.Addr
+}
+
+// Overlay is what the State wants of this host's end of the overlay.
+type Overlay struct {
+	Self   *fsm.Overlay // nil: the log has no end of this host yet
+	Peers  []OverlayPeer
+	Remote []netd.Remote // sorted: each address of a meshed network that runs on a peer
+}
+
+// OverlayOf is pure. Each other host with an end is a peer, and behind it are its own addresses and those of its jails
+// from the moment in which they are placed there until their Run is over. So an address is behind one host at most: the
+// State gives a jail one Run, and an address one jail. A key that is to follow is a peer without addresses: who has it
+// may shake hands, and nothing more yet.
+func OverlayOf(s *fsm.State, host fsm.HostID) Overlay {
+	o := Overlay{Self: selfOf(s, host)}
+	if o.Self == nil {
+		return o
+	}
+	for _, h := range s.Hosts.All {
+		if h.ID == host || h.Overlay == nil {
+			continue
+		}
+		four, six := MeshAddrs(h.Overlay.N)
+		p := OverlayPeer{Name: h.Name, Key: h.Overlay.Key, Endpoint: h.Overlay.Endpoint, Allowed: []netip.Addr{four, six}}
+		for _, a := range s.AddrsOn(h.ID) {
+			for _, addr := range a.Both() {
+				p.Allowed = append(p.Allowed, addr)
+				o.Remote = append(o.Remote, netd.Remote{Network: a.Network, Addr: addr})
+			}
+		}
+		slices.SortFunc(p.Allowed, netip.Addr.Compare)
+		p.Allowed = slices.Compact(p.Allowed)
+		o.Peers = append(o.Peers, p)
+		if h.Overlay.Next != "" {
+			o.Peers = append(o.Peers, OverlayPeer{Name: h.Name + " (next key)", Key: h.Overlay.Next, Endpoint: h.Overlay.Endpoint})
+		}
+	}
+	slices.SortFunc(o.Remote, func(a, b netd.Remote) int { return a.Addr.Compare(b.Addr) })
+	o.Remote = slices.Compact(o.Remote)
+	return o
+}
+
+// selfOf is the host's own end as the log has it, nil if it has none.
+func selfOf(s *fsm.State, host fsm.HostID) *fsm.Overlay {
+	if me, ok := s.Hosts.Get(string(host)); ok {
+		return me.Overlay
+	}
+	return nil
+}
+
+func hasPeers(s *fsm.State, host fsm.HostID) bool {
+	for _, h := range s.Hosts.All {
+		if h.ID != host && h.Overlay != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// carry says of each network how it goes on on other hosts. A host that may have others later gives networks of the overlay
+// its MTU from the beginning: a jail keeps what it was started with.
+func carry(s *fsm.State, host fsm.HostID, conf *OverlayConfig, c *netd.Config) {
+	c.Trunk = conf.VLANNIC
+	if self := selfOf(s, host); self != nil && conf.Device != nil && hasPeers(s, host) {
+		four, six := MeshAddrs(self.N)
+		c.Mesh = &netd.Mesh{Device: conf.Device.Device(), Addr: four, All: meshRange, Addr6: six, All6: meshRange6}
+	}
+	for i := range c.Networks {
+		n := &c.Networks[i]
+		state, ok := s.Networks.Get(n.Name)
+		switch {
+		case !ok: // it is of this host alone
+		case state.Meshed():
+			if conf.Device != nil {
+				n.MTU = conf.MTU
+			}
+			n.Meshed = c.Mesh != nil
+		default:
+			n.VLAN = state.VLAN
+			keepLocal(s, host, n)
+		}
+	}
+}
+
+// keepLocal takes members on other hosts out of published ports: what they answer would not come back by this router.
+func keepLocal(s *fsm.State, host fsm.HostID, n *netd.Network) {
+	if s.Hosts.Len() < 2 {
+		return
+	}
+	here := map[netip.Addr]bool{}
+	for _, r := range s.RunsOn(host) {
+		if j, ok := s.Jails.Get(string(r.Jail)); ok {
+			for _, a := range j.Addrs {
+				here[a.Addr] = true
+			}
+		}
+	}
+	for i := range n.Publish {
+		n.Publish[i].Members = slices.DeleteFunc(n.Publish[i].Members, func(m netip.AddrPort) bool { return !here[m.Addr()] })
+	}
+}
+
+// meshConfig is what the device is told.
+func (o Overlay) meshConfig(conf *OverlayConfig, private mesh.Key, endpoint func(string) netip.AddrPort) (mesh.Config, error) {
+	if o.Self == nil || len(o.Peers) == 0 {
+		return mesh.Config{}, nil
+	}
+	four, six := MeshAddrs(o.Self.N)
+	c := mesh.Config{Private: private, Port: conf.Port, MTU: conf.MTU,
+		Addrs: []netip.Prefix{netip.PrefixFrom(four, meshRange.Bits()), netip.PrefixFrom(six, meshRange6.Bits())}}
+	for _, p := range o.Peers {
+		key, err := mesh.ParseKey(p.Key)
+		if err != nil {
+			return mesh.Config{}, err
+		}
+		c.Peers = append(c.Peers, mesh.Peer{Name: p.Name, Key: key, Endpoint: endpoint(p.Endpoint), Allowed: p.Allowed})
+	}
+	return c, nil
+}
