@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -88,9 +89,9 @@ func (s *Server) moveJail(r *request) error {
 		never, wished := s.cfg.Hinders(st, name, h.ID)
 		switch {
 		case len(never) > 0:
-			return fail("conflict", "jail "+j.Spec.Name, "rexctl why-not "+j.Spec.Name+" "+h.Name, "it cannot run on host %s: %s", h.Name, strings.Join(never, "; "))
+			return fail("failed", "jail "+j.Spec.Name, "rexctl why-not "+j.Spec.Name+" "+h.Name, "it cannot run on host %s: %s", h.Name, strings.Join(never, "; "))
 		case len(wished) > 0 && !in.Force:
-			return fail("conflict", "jail "+j.Spec.Name, "--force, or change what the file says of its placement", "it shall not run on host %s: %s", h.Name, strings.Join(wished, "; "))
+			return fail("failed", "jail "+j.Spec.Name, "--force, or change what the file says of its placement", "it shall not run on host %s: %s", h.Name, strings.Join(wished, "; "))
 		case len(wished) > 0:
 			cmd.Why = "by force, against " + strings.Join(wished, "; ")
 		}
@@ -98,7 +99,17 @@ func (s *Server) moveJail(r *request) error {
 	if err := sameStorage(st, j, h); err != nil {
 		return err
 	}
-	return s.propose(r, cmd)
+	return s.proposeMove(r, cmd)
+}
+
+// proposeMove is propose for what is no plan: a conflict is no reason to make
+// one anew.
+func (s *Server) proposeMove(r *request, cmd fsm.Command) error {
+	err := s.propose(r, cmd)
+	if refusal := (*fsm.Refusal)(nil); errors.As(err, &refusal) && refusal.Code == fsm.CodeConflict {
+		return fail("failed", refusal.Object, "rexctl move ls", "%s", refusal.Text)
+	}
+	return err
 }
 
 // sameStorage refuses what the target would find out: volumes do not go from
@@ -116,7 +127,7 @@ func storageFits(object string, from, to *fsm.Host) error {
 	if a == "" || b == "" || a == b {
 		return nil
 	}
-	return fail("conflict", object, "rexctl host show "+to.Name, "its volumes are on %s on host %s, and host %s has %s: neither reads the other's streams", a, from.Name, to.Name, b)
+	return fail("failed", object, "rexctl host show "+to.Name, "its volumes are on %s on host %s, and host %s has %s: neither reads the other's streams", a, from.Name, to.Name, b)
 }
 
 func (s *Server) moveVolume(r *request) error {
@@ -136,7 +147,7 @@ func (s *Server) moveVolume(r *request) error {
 			}
 		}
 	}
-	return s.propose(r, fsm.MoveVolume{Volume: name, To: h.ID})
+	return s.proposeMove(r, fsm.MoveVolume{Volume: name, To: h.ID})
 }
 
 func (s *Server) cancelJailMove(r *request) error {
@@ -144,7 +155,7 @@ func (s *Server) cancelJailMove(r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.propose(r, fsm.CancelMove{Object: j.Spec.Name})
+	return s.proposeMove(r, fsm.CancelMove{Object: j.Spec.Name})
 }
 
 func (s *Server) cancelVolumeMove(r *request) error {
@@ -152,7 +163,7 @@ func (s *Server) cancelVolumeMove(r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.propose(r, fsm.CancelMove{Object: name})
+	return s.proposeMove(r, fsm.CancelMove{Object: name})
 }
 
 func (s *Server) listMoves(r *request) error {

@@ -1,0 +1,224 @@
+//go:build linux
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rexcarcer/rexcarcer/api"
+)
+
+// pair is two daemons of one cluster; the first leads.
+func pair(t *testing.T, first, second string, flags ...string) (a, b *host) {
+	t.Helper()
+	a, addr := member(t, first)
+	a.flags = append(a.flags, flags...)
+	a.start(t)
+	token := strings.TrimSpace(a.must(t, "token", "create", "--role", "host", "-q"))
+	b, _ = member(t, second)
+	b.flags = append(b.flags, flags...)
+	join := append([]string{rexcarcer, "join", addr, "-token", token}, b.flags...)
+	if r := command(t.Context(), "", nil, join...); r.code != 0 {
+		t.Fatal(r)
+	}
+	b.start(t)
+	poll(t, time.Minute, second+" is alive", func() error {
+		for _, h := range decode[[]api.HostRow](t, a, "host", "ls") {
+			if h.Name == second && h.State == "alive" {
+				return nil
+			}
+		}
+		return fmt.Errorf("it is not")
+	})
+	return a, b
+}
+
+// keeper declares one jail with a volume, whose processes can be told apart
+// from all others of this machine by mark.
+func keeper(t *testing.T, h *host, wish, mark, more string) {
+	t.Helper()
+	rex := h.write(t, wish+".rex", "BASE "+base+"\nRUN echo "+mark+" >/mark\n")
+	h.apply(t, `
+cluster "`+wish+`" {}
+
+image "`+wish+`" {
+  rexfile = "`+filepath.Base(rex)+`"
+}
+
+jail "db" {
+  image   = "`+wish+`"
+  network = "none"
+  command = ["/bin/sh", "-c", "trap 'sleep 0.5; exit 0' TERM; while :; do date +%s.%N >/data/beat; sleep 0.1; done", "`+mark+`"]
+  volume "data" {
+    path = "/data"
+  }
+`+more+`
+}
+`)
+}
+
+// running counts the first processes whose command line has mark.
+func running(t *testing.T, mark string) int {
+	t.Helper()
+	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if args := strings.Split(string(b), "\x00"); err == nil && len(args) > 3 && args[0] == "/bin/sh" && args[3] == mark {
+			n++
+		}
+	}
+	return n
+}
+
+// lastMove is the newest move of an object, as h knows it.
+func lastMove(h *host, object string) (api.MoveRow, error) {
+	r := h.ctl("move", "ls", "-o", "json")
+	if r.code != 0 {
+		return api.MoveRow{}, fmt.Errorf("move ls: %s", r)
+	}
+	var rows []api.MoveRow
+	if err := json.Unmarshal([]byte(r.stdout), &rows); err != nil {
+		return api.MoveRow{}, fmt.Errorf("move ls: %w", err)
+	}
+	rows = slices.DeleteFunc(rows, func(r api.MoveRow) bool { return r.Object != object })
+	if len(rows) == 0 {
+		return api.MoveRow{}, fmt.Errorf("no move of %s is known", object)
+	}
+	return rows[len(rows)-1], nil
+}
+
+func volumesOf(t *testing.T, h *host) (names []string) {
+	t.Helper()
+	for _, v := range decode[[]api.VolumeRow](t, h, "volume", "ls") {
+		names = append(names, v.Name)
+	}
+	return names
+}
+
+var movedLine = regexp.MustCompile(`^moved db from \w+ to \w+: [0-9.]+ \w+, down for [0-9]+\.[0-9]{2} s\n$`)
+
+// TestAJailMovesWithItsVolumes: what was written until the jail was stopped is
+// on the other host, with the volume's snapshots; name and uuid stay, nothing
+// stays behind, and it can go back.
+func TestAJailMovesWithItsVolumes(t *testing.T) {
+	t.Parallel()
+	a, b := pair(t, "left", "right")
+	keeper(t, a, "moving", "mark-moves", "  placement {\n    constraint = \"host != nowhere\"\n    affinity = \"host == left\"\n  }")
+	was := a.ps(t)["db"]
+	from, to := a, b
+	if was.Host == "right" {
+		from, to = b, a
+	}
+	name := func(h *host) string { return map[*host]string{a: "left", b: "right"}[h] }
+	a.must(t, "exec", "db", "--", "sh", "-c", "head -c 3000000 /dev/urandom >/data/big; ln /data/big /data/twin; chown 7:8 /data/big; mkfifo /data/pipe; ln -s big /data/link; mkdir -m 700 /data/d; echo old >/data/gone")
+	from.must(t, "volume", "snapshot", "moving.db.data@kept")
+	a.must(t, "exec", "db", "--", "rm", "/data/gone")
+	sum := a.must(t, "exec", "db", "--", "sha256sum", "/data/big")
+	list := "cd /data && find . ! -name beat -exec stat -c '%n %F %a %u %g %h %s' {} + | sort"
+	tree := a.must(t, "exec", "db", "--", "sh", "-c", list)
+
+	for range 2 {
+		a.must(t, "exec", "db", "--", "sh", "-c", "echo note-from-"+name(from)+" >/data/note")
+		r := a.ctl("jail", "move", "db", "--to", name(to))
+		if r.code != 0 || !movedLine.MatchString(r.stdout) {
+			t.Fatalf("move from %s to %s: %s", name(from), name(to), r)
+		}
+		t.Logf("%s%s", r.stderr, r.stdout)
+		now := a.ps(t)["db"]
+		if now.Host != name(to) || now.UUID != was.UUID || now.Phase != "running" {
+			t.Errorf("after the move: %+v, before: %+v", now, was)
+		}
+		if n := running(t, "mark-moves"); n != 1 {
+			t.Errorf("%d of it run", n)
+		}
+		if got := a.must(t, "exec", "db", "--", "cat", "/data/note"); got != "note-from-"+name(from)+"\n" {
+			t.Errorf("what was written right before the move is %q", got)
+		}
+		a.must(t, "exec", "db", "--", "rm", "/data/note")
+		if got := a.must(t, "exec", "db", "--", "sha256sum", "/data/big"); got != sum {
+			t.Errorf("the data are %q, were %q", got, sum)
+		}
+		if got := a.must(t, "exec", "db", "--", "sh", "-c", list); got != tree {
+			t.Errorf("the files are\n%s\nwere\n%s", got, tree)
+		}
+		poll(t, time.Minute, "both hosts have tidied up", func() error {
+			m, err := lastMove(a, "db")
+			if err != nil || !m.Clean {
+				return fmt.Errorf("%+v, %v", m, err)
+			}
+			return nil
+		})
+		if got := volumesOf(t, from); len(got) != 0 {
+			t.Errorf("%s still has the volumes %v", name(from), got)
+		}
+		show := decode[api.VolumeShow](t, to, "volume", "show", "moving.db.data")
+		if len(show.Snapshot) != 1 || show.Snapshot[0].Name != "kept" || show.Host != name(to) {
+			t.Errorf("the volume there is %+v, want it with its snapshot and no other", show)
+		}
+		from, to = to, from
+	}
+	refusedMoves(t, a)
+	a.destroy(t, "moving")
+	movesAlone(t, a, b)
+}
+
+// refusedMoves: what cannot be done says why, and the jail does not notice.
+func refusedMoves(t *testing.T, a *host) {
+	t.Helper()
+	before := a.ps(t)["db"]
+	for _, c := range []struct {
+		code int
+		want string
+		args []string
+	}{
+		{1, "mars", []string{"jail", "move", "db", "--to", "mars"}},
+		{1, "is on host " + before.Host + " already", []string{"jail", "move", "db", "--to", before.Host}},
+		{1, "nobody", []string{"jail", "move", "nobody", "--to", "right"}},
+		{64, "--to HOST", []string{"jail", "move", "db"}},
+		{64, "--to HOST", []string{"jail", "move", "db", "--to", "right", "--cancel"}},
+		{1, "none that goes on", []string{"jail", "move", "db", "--cancel"}},
+		{1, "belongs to jail db", []string{"volume", "move", "db.data", "--to", "right"}},
+		{1, "no host has such a volume", []string{"volume", "move", "nothing", "--to", "right"}},
+	} {
+		r := a.ctl(c.args...)
+		if r.code != c.code || !strings.Contains(r.stderr, c.want) {
+			t.Errorf("rexctl %v: %s\nwant exit code %d and %q", c.args, r, c.code, c.want)
+		}
+	}
+	if now := a.ps(t)["db"]; now.Host != before.Host || now.Restarts != before.Restarts || now.Phase != "running" {
+		t.Errorf("after the refusals: %+v, before: %+v", now, before)
+	}
+}
+
+// movesAlone: a volume that outlived its jail goes to the other host and back.
+func movesAlone(t *testing.T, a, b *host) {
+	t.Helper()
+	for range 2 {
+		from, to, target := a, b, "right"
+		if len(volumesOf(t, a)) == 0 {
+			from, to, target = b, a, "left"
+		}
+		a.must(t, "volume", "move", "db.data", "--to", target)
+		poll(t, time.Minute, "the old copy goes", func() error {
+			if m, err := lastMove(a, "moving.db.data"); err != nil || !m.Clean {
+				return fmt.Errorf("%+v, %v", m, err)
+			}
+			return nil
+		})
+		if here, there := volumesOf(t, from), volumesOf(t, to); len(here) != 0 || len(there) != 1 {
+			t.Errorf("the old host has %v, the new one %v", here, there)
+		}
+	}
+}
