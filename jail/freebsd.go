@@ -88,6 +88,7 @@ func newFreeBSD(cfg FreeBSDConfig, kern kernel) (*FreeBSD, error) {
 			return nil, fmt.Errorf("make jail directory: %w", err)
 		}
 	}
+	cfg.Runner = tools{cfg.Runner}
 	f := &FreeBSD{cfg: cfg, kern: kern, jails: map[string]*bsdJail{}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f, nil
@@ -240,20 +241,6 @@ func (f *FreeBSD) firstProcess(r *record, j *kernelJail) (int, error) {
 	}
 	r.Ticks = oldest.started
 	return oldest.pid, nil
-}
-
-// startOf is when the process began; 0 when it has ended already.
-func (f *FreeBSD) startOf(pid int) uint64 {
-	all, err := f.kern.processes()
-	if err != nil {
-		return 0
-	}
-	for _, p := range all {
-		if p.pid == pid {
-			return p.started
-		}
-	}
-	return 0
 }
 
 // List returns every jail of this StateDir.

@@ -28,6 +28,7 @@ func limitRules(name string, l Limits) []string {
 	if l.MemoryBytes > 0 {
 		// Resident memory cannot be refused (rctl(8), BUGS); what takes more is killed, as on other systems.
 		add("memoryuse:sigkill=%d", l.MemoryBytes)
+		add("memoryuse:log=%d", l.MemoryBytes) // says who was killed: see wantedMemory
 	}
 	if l.CPU > 0 {
 		add("pcpu:deny=%d", max(int(l.CPU*100+0.5), 1)) // percent of one core

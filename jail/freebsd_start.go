@@ -162,7 +162,7 @@ func (f *FreeBSD) launch(ctx context.Context, rec *record, feats *bsdFeatures) (
 		rec.Booted = true
 		return nil, rec.save(f.dir(s.ID))
 	}
-	pid, end, err := f.kern.start(c)
+	pid, end, err := f.begin(c)
 	if err != nil {
 		return nil, err
 	}

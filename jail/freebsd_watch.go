@@ -54,7 +54,9 @@ func (f *FreeBSD) await(r *record, wait waiter) (e Exit, ok bool) {
 		}
 		return Exit{Code: -1, At: time.Now()}, true
 	}
-	return exitFrom(code), true
+	e = exitFrom(code)
+	e.OOM = f.wantedMemory(f.ctx, r, e)
+	return e, true
 }
 
 // awaitGone polls jls(8) until the jail of a whole system is not there any more.
@@ -138,4 +140,18 @@ func (f *FreeBSD) Wait(ctx context.Context, id string) (Status, error) {
 		return Status{ID: id, Phase: Stopped, Exit: &Exit{Code: -1}}, nil
 	}
 	return s, nil
+}
+
+// startOf is when the process began; 0 when it has ended already.
+func (f *FreeBSD) startOf(pid int) uint64 {
+	all, err := f.kern.processes()
+	if err != nil {
+		return 0
+	}
+	for _, p := range all {
+		if p.pid == pid {
+			return p.started
+		}
+	}
+	return 0
 }

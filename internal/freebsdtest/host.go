@@ -70,10 +70,7 @@ func New() *Host {
 		rules: map[int][]DevfsRule{}, cpus: map[string]string{}, sysctls: defaultSysctls(),
 	}
 	h.procs.init()
-	for name, f := range map[string]Handler{
-		"jail": JailCommand, "jls": jlsCommand, "jexec": jexecCommand, "mount": mountCommand, "umount": umountCommand,
-		"devfs": devfsCommand, "rctl": rctlCommand, "cpuset": cpusetCommand, "sysctl": sysctlCommand,
-	} {
+	for name, f := range tools() {
 		h.handlers[name] = f
 	}
 	h.Section("jails", h.showJails)
@@ -90,6 +87,16 @@ func New() *Host {
 	h.Net = newNet(h)
 	return h
 }
+
+func tools() map[string]Handler {
+	return map[string]Handler{
+		"jail": JailCommand, "jls": jlsCommand, "jexec": jexecCommand, "mount": mountCommand, "umount": umountCommand,
+		"devfs": devfsCommand, "rctl": rctlCommand, "cpuset": cpusetCommand, "sysctl": sysctlCommand,
+	}
+}
+
+// Obey is the program of that name as New has it, for a Handler that stands in its place now and then.
+func Obey(tool string, h *Host, c run.Cmd, args []string) Reply { return tools()[tool](h, c, args) }
 
 // Handle makes f the program of that base name, instead of what was there.
 func (h *Host) Handle(name string, f Handler) {

@@ -210,19 +210,36 @@ func (h *Host) spawnReal(ctx context.Context, c run.Cmd, x jexecArgs, p *Proc) (
 			return nil, Fail(1, "jexec: %v", err)
 		}
 		pids <- q.PID
+		ended := make(chan struct{})
 		go func() {
 			res, _ := q.Wait()
+			close(ended)
 			p.rc = res.RC
 			h.mu.Lock()
 			h.procs.list = slices.DeleteFunc(h.procs.list, func(o *Proc) bool { return o == p })
 			h.mu.Unlock()
 			close(p.done)
 		}()
+		awaitRoot(q.PID, p.root, ended)
 	}
 	if p.PID = <-pids; p.PID != 0 {
 		h.procs.list = append(h.procs.list, p)
 	}
 	return p, Reply{}
+}
+
+// awaitRoot waits until a process has changed its root: before that no signal to its jail would find it.
+func awaitRoot(pid int, root string, ended <-chan struct{}) {
+	for limit := time.Now().Add(30 * time.Second); time.Now().Before(limit); {
+		if at, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/root"); err == nil && at == root {
+			return
+		}
+		select {
+		case <-ended:
+			return
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
 }
 
 func (h *Host) canExec(root, argv0 string, env []string) bool {
