@@ -26,7 +26,7 @@ func (c RevokeCert) decide(t *txn) *Refusal {
 		if cert.Serial == "" {
 			return nil // it has none, or the last one is revoked already
 		}
-		now.Serial, now.Subject, now.Until = cert.Serial, "", cert.NotAfter
+		now.Serial, now.Subject, now.Until, now.Jail = cert.Serial, "", cert.NotAfter, c.Jail
 	}
 	if now.Until == 0 {
 		now.Until = t.s.Now.Add(revokedLife)

@@ -31,12 +31,13 @@ type CA struct {
 
 // Revoked is a certificate, or all of somebody's, that every daemon refuses.
 type Revoked struct {
-	Serial  string `json:"serial,omitempty"`  // hex, lower case: that certificate
-	Subject string `json:"subject,omitempty"` // SPIFFE URI: all of that one which were issued before At
-	At      Time   `json:"at"`
-	Until   Time   `json:"until"` // it has ended by then and can be forgotten
-	Why     string `json:"why,omitempty"`
-	By      string `json:"by"`
+	Serial  string   `json:"serial,omitempty"`  // hex, lower case: that certificate
+	Subject string   `json:"subject,omitempty"` // SPIFFE URI: all of that one which were issued before At
+	Jail    JailName `json:"jail,omitempty"`    // whose key is to be another
+	At      Time     `json:"at"`
+	Until   Time     `json:"until"` // it has ended by then and can be forgotten
+	Why     string   `json:"why,omitempty"`
+	By      string   `json:"by"`
 }
 
 // ActiveCA is the one that signs; nil before the first rotation or import,
@@ -58,6 +59,36 @@ func (c *Cluster) FindCA(id string) *CA {
 		}
 	}
 	return nil
+}
+
+// SignerOf is the CA that signed a certificate, nil if it is not trusted any
+// more, or is the only one that there ever was.
+func (c *Cluster) SignerOf(cert *Cert) *CA {
+	if cert.CA != "" {
+		return c.FindCA(cert.CA)
+	}
+	for i := range c.CAs {
+		if c.CAs[i].AddedAt == 0 {
+			return &c.CAs[i]
+		}
+	}
+	return nil
+}
+
+// Behind is the PEM that follows what ca signs: the operator's chain first, so
+// that who trusts only that CA finds the way; then, while the CA before is
+// still trusted, the way of those who know only that one.
+func (c *Cluster) Behind(ca *CA) string {
+	if ca == nil {
+		return ""
+	}
+	text := ca.Chain
+	for i := range c.CAs {
+		if c.CAs[i].State == CAOld && ca.State == CAActive {
+			text += ca.Cross
+		}
+	}
+	return text
 }
 
 // withCAs is c with another list; what everybody trusts follows from it, the

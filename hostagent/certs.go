@@ -25,10 +25,11 @@ type certs struct {
 
 	key     crypto.Signer
 	keyPEM  []byte
-	chain   string // PEM of the log that was taken
-	behind  string // PEM that follows it in the jail
-	ca      string // what the jail trusts
-	wrote   string // chain, behind and ca that a running jail was given
+	chain   string                 // PEM of the log that was taken
+	behind  string                 // PEM that follows it in the jail
+	ca      string                 // what the jail trusts
+	revoked fsm.Tree[*fsm.Revoked] // that were looked at
+	wrote   string                 // chain, behind and ca that a running jail was given
 	renewAt time.Time
 	asked   time.Time // last renewal request
 
@@ -56,7 +57,7 @@ func (c *certs) ensure(ctx context.Context, want Want) error {
 	if c.a.features.Simulated {
 		return nil
 	}
-	if err := c.loadKey(); err != nil {
+	if err := errors.Join(c.rekey(), c.loadKey()); err != nil {
 		return err
 	}
 	if c.take(want.Cert) {
@@ -223,22 +224,27 @@ func (c *certs) lookOnce(ctx context.Context, want Want) error {
 }
 
 // rekey throws the key away whose certificate was revoked: who has taken it
-// must not get the next certificate for it.
+// must not get the next certificate for it. A daemon that begins anew knows an
+// old key by its time.
 func (c *certs) rekey() error {
 	s := c.a.c.Cluster.State()
-	if c.chain == "" || s.Revoked.Len() == 0 {
+	if s.Revoked.Same(c.revoked) {
 		return nil
 	}
-	list, err := pki.ParseChain([]byte(c.chain))
-	if err != nil {
-		return err
+	path := c.a.keyPath(c.w.row.UUID)
+	for _, r := range s.Revoked.All {
+		if r.Jail != c.w.row.Name {
+			continue
+		}
+		info, err := os.Stat(path)
+		if err != nil || !info.ModTime().Before(r.At.Time()) {
+			continue
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("make another key for jail %s: %w", c.w.row.Name, err)
+		}
+		c.key, c.keyPEM, c.chain, c.asked = nil, nil, "", time.Time{}
 	}
-	if s.IsRevoked(list[0].SerialNumber.Text(16), "", 0) == nil {
-		return nil
-	}
-	if err := os.Remove(c.a.keyPath(c.w.row.UUID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("make another key for jail %s: %w", c.w.row.Name, err)
-	}
-	c.key, c.keyPEM, c.chain, c.asked = nil, nil, "", time.Time{}
+	c.revoked = s.Revoked
 	return nil
 }

@@ -82,8 +82,9 @@ func FoundRing(dir, cluster string, now time.Time, random io.Reader, passphrase 
 	return r, nil
 }
 
-// OpenRing reads what dir holds. passphrase opens sealed keys; with none they
-// stay locked until Unlock, and one that is wrong is an error.
+// OpenRing reads what dir holds. passphrase opens sealed keys and seals the
+// others; with none they stay locked until Unlock, and one that is wrong is an
+// error.
 func OpenRing(dir string, random io.Reader, passphrase []byte) (*Ring, error) {
 	r := &Ring{dir: dir, random: random, keys: map[string]file{}}
 	text, err := os.ReadFile(filepath.Join(dir, caCertFile))
@@ -107,8 +108,11 @@ func OpenRing(dir string, random io.Reader, passphrase []byte) (*Ring, error) {
 	if err := r.readKeys(); err != nil {
 		return nil, err
 	}
-	if len(passphrase) > 0 {
+	if len(passphrase) > 0 { // what is in the clear is sealed from now on
 		if err := r.Unlock(passphrase); err != nil {
+			return nil, fmt.Errorf("open the CA: %w", err)
+		}
+		if err := r.Seal(passphrase); err != nil {
 			return nil, fmt.Errorf("open the CA: %w", err)
 		}
 	}
@@ -202,6 +206,19 @@ func (r *Ring) Signer() (*CA, error) {
 	return now.signer, now.why
 }
 
+// Presents tells whether id has a certificate of the CA that signs, with all
+// behind it that belongs there.
+func (r *Ring) Presents(id *Identity) bool {
+	r.mu.Lock()
+	first := r.list[0]
+	r.mu.Unlock()
+	certs, err := ParseChain(first.PEM)
+	if err != nil || id.Leaf().CheckSignatureFrom(certs[0]) != nil {
+		return false
+	}
+	return bytes.Equal(id.Chain(), append(encodeCerts(id.Leaf()), first.Behind...))
+}
+
 // Trust makes list what is trusted, the one that signs first, on disk before
 // in memory. Keys of CAs that are trusted no longer are removed.
 func (r *Ring) Trust(list []Trusted) error {
@@ -228,12 +245,26 @@ func (r *Ring) Trust(list []Trusted) error {
 			return err
 		}
 	}
+	before := r.list
 	r.list = list
 	if err := r.publish(); err != nil {
 		return err
 	}
+	return r.forget(before, owners)
+}
+
+// forget removes the keys of CAs that were trusted and are not now. A key that
+// was never trusted may be about to be; after a while it is a leftover.
+func (r *Ring) forget(before []Trusted, owners map[string]bool) error {
+	was := map[string]bool{}
+	for _, t := range before {
+		if owner, err := certOwner(t.PEM); err == nil {
+			was[owner] = true
+		}
+	}
 	for owner, f := range r.keys {
-		if owners[owner] {
+		info, err := os.Stat(f.path)
+		if owners[owner] || !was[owner] && (err != nil || time.Since(info.ModTime()) < leftover) {
 			continue
 		}
 		if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -243,6 +274,8 @@ func (r *Ring) Trust(list []Trusted) error {
 	}
 	return nil
 }
+
+const leftover = time.Hour
 
 // keep writes a file if it is not so already.
 func (r *Ring) keep(name string, want []byte) error {

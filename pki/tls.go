@@ -1,8 +1,10 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -33,6 +35,15 @@ func (id *Identity) Set(chainPEM, keyPEM []byte) error {
 
 // Leaf is the certificate presented now.
 func (id *Identity) Leaf() *x509.Certificate { return id.cert.Load().Leaf }
+
+// Chain is the certificate presented now and what follows it, PEM.
+func (id *Identity) Chain() []byte {
+	var b bytes.Buffer
+	for _, der := range id.cert.Load().Certificate {
+		_ = pem.Encode(&b, &pem.Block{Type: pemCert, Bytes: der}) // a buffer takes all
+	}
+	return b.Bytes()
+}
 
 // Allow decides about an authenticated peer; an error refuses it, in TLS.
 type Allow func(ID) error
@@ -104,6 +115,22 @@ func ClientTLS(id *Identity, roots *x509.CertPool, allow Allow, now func() time.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return id.cert.Load(), nil }
 	}
 	return config
+}
+
+// AlsoCheck makes conf refuse peers whose certificate check does not like,
+// after all else is well.
+func AlsoCheck(conf *tls.Config, check func(*x509.Certificate) error) *tls.Config {
+	if check == nil {
+		return conf
+	}
+	verify := conf.VerifyConnection
+	conf.VerifyConnection = func(state tls.ConnectionState) error {
+		if err := verify(state); err != nil || len(state.PeerCertificates) == 0 {
+			return err
+		}
+		return check(state.PeerCertificates[0])
+	}
+	return conf
 }
 
 // ErrNoPeer says that the other end of a connection showed no certificate.

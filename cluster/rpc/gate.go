@@ -47,6 +47,30 @@ var ofLeader = map[string]bool{
 	fsm.RaiseGeneration{}.Kind(): true, fsm.ActivateCA{}.Kind(): true, fsm.ReportAbuse{}.Kind(): true,
 }
 
+// ownAffair says why what a member says of itself is about another one. The
+// State refuses it as well; here it is known who said it.
+func ownAffair(peer pki.ID, e fsm.Entry) error {
+	var of fsm.HostID
+	switch c := e.Cmd.(type) {
+	case fsm.RegisterHost:
+		of = c.Host.ID
+	case fsm.ReportRun:
+		of = c.Host
+	case fsm.RequestCert:
+		of = c.Host
+	case fsm.ReportBuild:
+		of = c.Host
+	case fsm.HoldCA:
+		of = c.Host
+	default:
+		return nil
+	}
+	if strings.HasPrefix(e.By, "host/") && string(of) != peer.Name {
+		return fmt.Errorf("%s cannot speak for host %s", peer, of)
+	}
+	return nil
+}
+
 // MayPropose says why peer may not bring e, nil if it may.
 func MayPropose(peer pki.ID, e fsm.Entry) error {
 	kind := e.Cmd.Kind()

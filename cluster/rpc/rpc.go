@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 
 	"github.com/rexcarcer/rexcarcer/cluster"
@@ -32,10 +31,13 @@ type answer struct {
 	Leads   bool          `json:"leads"` // false with Error: another one does, or nobody
 }
 
+// Abuse is told when a member asked for what is another's, and was refused.
+type Abuse func(peer pki.ID, what, why string)
+
 // Handler answers other members. more, if not nil, gets what is not below /rpc/.
-func Handler(m Member, more http.Handler, log *slog.Logger) http.Handler {
+func Handler(m Member, more http.Handler, abuse Abuse) http.Handler {
 	mux := http.NewServeMux()
-	h := &handler{m, log}
+	h := &handler{m, abuse}
 	mux.HandleFunc("POST /rpc/propose", h.propose)
 	mux.HandleFunc("POST /rpc/index", h.index)
 	mux.HandleFunc("POST /rpc/ping", h.ping)
@@ -52,8 +54,8 @@ func Handler(m Member, more http.Handler, log *slog.Logger) http.Handler {
 }
 
 type handler struct {
-	m   Member
-	log *slog.Logger
+	m     Member
+	abuse Abuse
 }
 
 func (h *handler) propose(w http.ResponseWriter, r *http.Request) {
@@ -68,8 +70,8 @@ func (h *handler) propose(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusBadRequest, answer{Error: err.Error(), Leads: true})
 		return
 	}
-	if err := MayPropose(peer, e); err != nil {
-		h.log.Warn("a member asked for what is not its own", "peer", peer.String(), "kind", e.Cmd.Kind(), "by", e.By)
+	if err := errors.Join(MayPropose(peer, e), ownAffair(peer, e)); err != nil {
+		h.abuse(peer, e.Cmd.Kind(), err.Error())
 		reply(w, http.StatusForbidden, answer{Leads: true, Refusal: &fsm.Refusal{Code: fsm.CodeFenced, Object: e.Cmd.Kind(), Text: err.Error()}})
 		return
 	}

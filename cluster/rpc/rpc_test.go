@@ -7,7 +7,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -133,7 +132,7 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestAnswersOfALeaderAndOfAnother(t *testing.T) {
 	t.Parallel()
 	refusal := &fsm.Refusal{Code: fsm.CodeConflict, Object: "jail web", Text: "no"}
-	ask := func(f fake) *Client { return NewClient(direct{&handler{f, slog.New(slog.DiscardHandler)}}) }
+	ask := func(f fake) *Client { return NewClient(direct{&handler{f, func(pki.ID, string, string) {}}}) }
 	if i, err := ask(fake{leads: true}).ReadIndex(t.Context(), "h-1"); i != 9 || err != nil {
 		t.Errorf("read index: %d, %v", i, err)
 	}
@@ -149,7 +148,7 @@ func TestAnswersOfALeaderAndOfAnother(t *testing.T) {
 		t.Errorf("nobody proposes: %v", err)
 	}
 	w := httptest.NewRecorder()
-	Handler(fake{leads: true}, nil, slog.New(slog.DiscardHandler)).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "POST", "/rpc/index", strings.NewReader("")))
+	Handler(fake{leads: true}, nil, func(pki.ID, string, string) {}).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "POST", "/rpc/index", strings.NewReader("")))
 	if w.Code != http.StatusUnauthorized {
 		t.Errorf("a request without a certificate: status %d", w.Code)
 	}

@@ -35,6 +35,7 @@ func (d *Dialer) Dial(ctx context.Context, protocol, id, addr string) (*tls.Conn
 		}
 		return nil
 	}, d.cfg.Clock)
+	pki.AlsoCheck(conf, d.cfg.Check)
 	conf.NextProtos = []string{protocol}
 	c, err := (&net.Dialer{Timeout: handshakeTime}).DialContext(ctx, "tcp", addr)
 	if err != nil {

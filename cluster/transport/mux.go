@@ -32,13 +32,14 @@ const (
 	maxHandshakes = 512 // at once; more wait in the kernel's queue
 )
 
-// Config is who this member is and whom it trusts. All fields but Denied are
+// Config is who this member is and whom it trusts. All fields but Denied and Check are
 // required.
 type Config struct {
 	Cluster  string
 	Identity *pki.Identity
-	Roots    func() *x509.CertPool // the newest roots
-	Denied   func(pki.ID) error    // says why a member is out; nil: nobody is
+	Roots    func() *x509.CertPool         // the newest roots
+	Denied   func(pki.ID) error            // says why a member is out; nil: nobody is
+	Check    func(*x509.Certificate) error // says why a certificate is refused that is good else; nil: none is
 	Clock    func() time.Time
 	Log      *slog.Logger
 }
@@ -175,7 +176,7 @@ func (m *Mux) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if id == nil {
 			id = m.cfg.Identity
 		}
-		conf := pki.ServerTLS(id, m.cfg.Roots(), len(p.Roles) > 0, m.cfg.allow(p.Roles...), m.cfg.Clock)
+		conf := pki.AlsoCheck(pki.ServerTLS(id, m.cfg.Roots(), len(p.Roles) > 0, m.cfg.allow(p.Roles...), m.cfg.Clock), m.cfg.Check)
 		if len(p.Roles) == 0 {
 			conf.ClientAuth = tls.NoClientCert
 		}

@@ -58,7 +58,7 @@ func (d *daemon) newToken() api.NewToken {
 		return nil
 	}
 	return func(*fsm.State) (string, string, []byte, error) {
-		ca, _ := pem.Decode(d.m.caPEM)
+		ca, _ := pem.Decode(d.m.ring.PEM())
 		if ca == nil {
 			return "", "", nil, fmt.Errorf("make a token: the cluster's CA is not PEM")
 		}

@@ -38,6 +38,7 @@ type daemon struct {
 	sync    *syncing      // nil: as peers, and where storage is simulated
 	ready   chan struct{} // closed when the local API answers
 	counted atomic.Bool   // the API metrics are registered
+	abuses  abuses
 
 	names   *dnsd.Handler   // the host's own view of DNS
 	forward *dnsd.Forwarder // what the cluster does not know
@@ -142,7 +143,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	g.Go(func() error {
 		return d.node.Run(ctx, d.duties()...)
 	})
-	for _, part := range []func(context.Context) error{d.runPeers, d.runGossip, d.servePeers, d.serveJoin, d.serveSync, d.renew} {
+	for _, part := range []func(context.Context) error{d.runPeers, d.runGossip, d.servePeers, d.serveJoin, d.serveSync, d.renew, d.keepTrust} {
 		g.Go(func() error { return part(ctx) })
 	}
 	g.Go(func() error {
@@ -185,7 +186,7 @@ func (d *daemon) awaitHost(ctx context.Context) {
 
 // duties are what this host does while it leads.
 func (d *daemon) duties() []cluster.Duty {
-	duties := []cluster.Duty{d.found, d.outlive, schedule(d.node, time.Now, d.log), sign(d.node, d.m.ca, d.o.JailCertLife, time.Now, d.log)}
+	duties := []cluster.Duty{d.found, d.outlive, schedule(d.node, time.Now, d.log), sign(d.node, d.m.ring, d.o.JailCertLife, time.Now, d.log), d.rotateCAs}
 	if d.peers != nil {
 		duties = append(duties, d.node.Members, d.keyGossip, d.markHosts)
 	}
@@ -198,7 +199,7 @@ func (d *daemon) found(ctx context.Context) error {
 		return nil
 	}
 	_, err := d.node.Propose(ctx, "host/"+string(d.node.ID()), fsm.Genesis{
-		ClusterID: d.m.cluster, Domain: d.o.Domain, CA: string(d.m.caPEM)})
+		ClusterID: d.m.cluster, Domain: d.o.Domain, CA: string(d.m.ring.PEM())})
 	if err != nil {
 		return fmt.Errorf("found the cluster: %w", err)
 	}

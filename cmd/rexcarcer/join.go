@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -154,19 +154,23 @@ func fetchCA(ctx context.Context, o options, a join.Answer) error {
 	if err != nil {
 		return err
 	}
-	roots, err := pki.NewPool([]byte(a.CA))
+	pass, err := o.caPassphrase()
 	if err != nil {
 		return err
 	}
-	dialer := transport.NewDialer(transport.Config{Cluster: a.Cluster, Identity: identity, Roots: func() *x509.CertPool { return roots }, Clock: time.Now})
+	ring, err := pki.OpenRing(dir, rand.Reader, pass)
+	if err != nil {
+		return err
+	}
+	dialer := transport.NewDialer(transport.Config{Cluster: a.Cluster, Identity: identity, Roots: ring.Roots, Clock: time.Now})
 	trip := dialer.RoundTripper(transport.RPC, func(id string) (string, bool) { addr, ok := a.Peers[id]; return addr, ok })
 	defer trip.CloseIdleConnections()
 	var last error
 	for peer := range a.Peers {
 		text, err := post(ctx, trip, peer, "/rpc/ca", nil)
 		if err == nil {
-			if _, err = pki.ParseKey(text); err == nil {
-				return renameio.WriteFile(filepath.Join(dir, "ca.key"), text, 0o600, renameio.IgnoreUmask())
+			if err = ring.Put(ring.PEM(), text); err == nil {
+				return nil
 			}
 		}
 		last = err

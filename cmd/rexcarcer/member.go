@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,9 +24,7 @@ import (
 type member struct {
 	id      fsm.HostID
 	kept    memberFile
-	ca      *pki.CA // nil: this host does not sign
-	caPEM   []byte
-	roots   *x509.CertPool
+	ring    *pki.Ring // the CAs, and on servers their keys
 	cluster string
 
 	identity *pki.Identity // what other members see
@@ -81,32 +78,41 @@ func openMember(o options) (*member, error) {
 		return nil, err
 	}
 	dir := filepath.Join(o.DataDir, "pki")
+	pass, err := o.caPassphrase()
+	if err != nil {
+		return nil, err
+	}
 	if m.kept.Role == fsm.RoleServer {
 		name := "rc-" + strings.ToLower(strings.TrimPrefix(string(m.id), "h-"))
-		if m.ca, err = pki.OpenCA(dir, name, time.Now(), rand.Reader); err != nil {
-			return nil, fmt.Errorf("cluster CA: %w", err)
-		}
+		m.ring, err = pki.FoundRing(dir, name, time.Now(), rand.Reader, pass)
+	} else {
+		m.ring, err = pki.OpenRing(dir, rand.Reader, nil)
 	}
-	if m.caPEM, err = os.ReadFile(filepath.Join(dir, "ca.crt")); err != nil {
-		return nil, fmt.Errorf("cluster CA: %w", err)
-	}
-	if m.roots, err = pki.NewPool(m.caPEM); err != nil {
-		return nil, fmt.Errorf("cluster CA: %w", err)
-	}
-	certs, err := pki.ParseChain(m.caPEM)
 	if err != nil {
 		return nil, fmt.Errorf("cluster CA: %w", err)
 	}
-	m.cluster = certs[0].URIs[0].Host // NewCA puts it there
+	m.cluster = m.ring.Cluster()
 	m.identity, m.joining = &pki.Identity{}, &pki.Identity{}
-	if m.ca != nil {
+	if _, err := m.ring.Signer(); err == nil {
 		return m, m.reissue(o)
 	}
+	// It does not sign, or not yet: it presents what it had.
 	chain, err := os.ReadFile(filepath.Join(dir, "host.crt"))
 	if err != nil {
 		return nil, fmt.Errorf("certificate of this host: %w", err)
 	}
 	return m, m.use(o, chain)
+}
+
+// signs tells whether this host is one of those that sign, if not now.
+func (m *member) signs() bool { return m.kept.Role == fsm.RoleServer }
+
+// present keeps chain on disk and presents it from now on.
+func (m *member) present(o options, chain []byte) error {
+	if err := renameio.WriteFile(filepath.Join(o.DataDir, "pki", "host.crt"), chain, 0o644, renameio.IgnoreUmask()); err != nil {
+		return fmt.Errorf("keep the certificate of this host: %w", err)
+	}
+	return m.use(o, chain)
 }
 
 // use presents chain from now on.
@@ -115,7 +121,7 @@ func (m *member) use(o options, chain []byte) error {
 	if err != nil {
 		return fmt.Errorf("key of this host: %w", err)
 	}
-	return errors.Join(m.identity.Set(chain, key), m.joining.Set(append(chain[:len(chain):len(chain)], m.caPEM...), key))
+	return errors.Join(m.identity.Set(chain, key), m.joining.Set(append(chain[:len(chain):len(chain)], m.ring.PEM()...), key))
 }
 
 // hostProfile is what the certificate of a member says.
@@ -132,11 +138,15 @@ func (m *member) reissue(o options) error {
 	if a, err := netip.ParseAddr(o.Advertise); err == nil {
 		addrs = append(addrs, a)
 	}
-	chain, err := issue(m.ca, o.DataDir, "host.key", hostProfile(m.kept.Role, m.id, o.Name, addrs...))
+	ca, err := m.ring.Signer()
 	if err != nil {
 		return fmt.Errorf("certificate of this host: %w", err)
 	}
-	return m.use(o, chain)
+	chain, err := issue(ca, o.DataDir, "host.key", hostProfile(m.kept.Role, m.id, o.Name, addrs...))
+	if err != nil {
+		return fmt.Errorf("certificate of this host: %w", err)
+	}
+	return m.present(o, chain)
 }
 
 // issue makes a certificate of ca for a key below the data directory.
@@ -178,7 +188,7 @@ func (d *daemon) renew(ctx context.Context) error {
 }
 
 func (d *daemon) renewOnce(ctx context.Context) error {
-	if d.m.ca != nil {
+	if _, err := d.m.ring.Signer(); err == nil {
 		return d.m.reissue(d.o)
 	}
 	signer, err := pki.EnsureKey(filepath.Join(d.o.DataDir, "pki", "host.key"))
@@ -193,13 +203,10 @@ func (d *daemon) renewOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, id, err := pki.Verify(chain, d.m.roots, time.Now()); err != nil || id.Name != string(d.m.id) {
+	if _, id, err := pki.Verify(chain, d.m.ring.Roots(), time.Now()); err != nil || id.Name != string(d.m.id) {
 		return fmt.Errorf("a server sent a certificate of %s: %w", id, err)
 	}
-	if err := renameio.WriteFile(filepath.Join(d.o.DataDir, "pki", "host.crt"), chain, 0o644, renameio.IgnoreUmask()); err != nil {
-		return fmt.Errorf("keep the certificate of this host: %w", err)
-	}
-	return d.m.use(d.o, chain)
+	return d.m.present(d.o, chain)
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

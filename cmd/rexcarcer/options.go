@@ -51,6 +51,8 @@ type options struct {
 	DNSPort     int
 	Resolvers   []netip.AddrPort // empty: the host's
 
+	CAPassphraseFile string // seals the CA's keys on this server's disk
+
 	JailCertLife time.Duration // of jails' certificates; renewed at two thirds of it
 
 	BuildLimits  jail.Limits   // of RUN steps
@@ -91,6 +93,8 @@ type fileConfig struct {
 	LogLevel    *string           `hcl:"log_level,optional"`
 
 	StrictLimits *bool `hcl:"strict_limits,optional"`
+
+	CAPassphraseFile *string `hcl:"ca_passphrase_file,optional"`
 
 	BuildMemory    *string  `hcl:"build_memory,optional"`
 	BuildCPU       *float64 `hcl:"build_cpu,optional"`
@@ -145,6 +149,7 @@ func daemonFlags() []cli.Flag {
 		str("build-min-free", "256M", "a build is ended when it leaves less free in the data directory; 0 lets it fill the disk"),
 		str("build-timeout", "1h", "longest time of one step of an image"),
 		&cli.BoolFlag{Name: "strict-limits", Usage: "refuse jails whose limits this host cannot keep; otherwise that is only logged", EnvVars: env("strict-limits")},
+		str("ca-passphrase-file", "", "`FILE` whose first line seals the CA's keys on this server's disk; without it sealed keys wait for rexctl ca unlock"),
 		str("log-level", "info", "debug, info, warn or error"),
 		&cli.DurationFlag{Name: "jail-cert-life", Value: jailCertLife, Hidden: true, Usage: "life of jails' certificates, for tests of their renewal"},
 	}
@@ -188,7 +193,8 @@ func optionsFrom(c *cli.Context) (options, error) {
 		Bind:     text("bind", file.Bind), APIPort: number("api-port", file.APIPort),
 		MetricsBind: text("metrics-bind", file.MetricsBind), MetricsPort: number("metrics-port", file.MetricsPort),
 		DNSBind: text("dns-bind", file.DNSBind), DNSPort: number("dns-port", file.DNSPort), Labels: map[string]string{},
-		JailCertLife: c.Duration("jail-cert-life"), StrictLimits: c.Bool("strict-limits") || !c.IsSet("strict-limits") && file.StrictLimits != nil && *file.StrictLimits,
+		CAPassphraseFile: text("ca-passphrase-file", file.CAPassphraseFile),
+		JailCertLife:     c.Duration("jail-cert-life"), StrictLimits: c.Bool("strict-limits") || !c.IsSet("strict-limits") && file.StrictLimits != nil && *file.StrictLimits,
 	}
 	if o.Dev && !c.IsSet("cluster-port") && file.ClusterPort == nil {
 		o.ClusterPort = 0

@@ -3,16 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"time"
-
-	"os"
 
 	"github.com/rexcarcer/rexcarcer/cluster"
 	"github.com/rexcarcer/rexcarcer/cluster/join"
@@ -37,8 +33,8 @@ func (d *daemon) openPeers() error {
 		return nil
 	}
 	conf := transport.Config{
-		Cluster: d.m.cluster, Identity: d.m.identity, Roots: func() *x509.CertPool { return d.m.roots },
-		Denied: d.denied, Clock: time.Now, Log: d.log,
+		Cluster: d.m.cluster, Identity: d.m.identity, Roots: d.m.ring.Roots,
+		Denied: d.denied, Check: d.revoked, Clock: time.Now, Log: d.log,
 	}
 	raft := transport.RaftProtocol(d.m.kept.Generation)
 	protocols := []transport.Protocol{
@@ -46,7 +42,7 @@ func (d *daemon) openPeers() error {
 		{Name: transport.RPC, Roles: transport.Members()},
 		{Name: transport.Sync, Roles: transport.Members()},
 	}
-	if d.m.ca != nil {
+	if d.m.signs() {
 		protocols = append(protocols, transport.Protocol{Name: transport.Join, Identity: d.m.joining})
 	}
 	mux, err := transport.Listen(hostPort(d.o.ClusterBind, d.o.ClusterPort), conf, protocols...)
@@ -96,6 +92,7 @@ func (d *daemon) servePeers(ctx context.Context) error {
 	if d.peers == nil {
 		return nil
 	}
+	defer d.abuses.wg.Wait()
 	more := http.NewServeMux()
 	more.HandleFunc("POST /rpc/renew", d.signHost)
 	more.HandleFunc("POST /rpc/ca", d.giveCA)
@@ -107,13 +104,13 @@ func (d *daemon) servePeers(ctx context.Context) error {
 		return err
 	}
 	more.Handle("/v1/", forMembers.Handler())
-	s := &http.Server{Handler: rpc.Handler(d.node, more, d.log), ConnContext: transport.ConnContext, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	s := &http.Server{Handler: rpc.Handler(d.node, more, d.abuse), ConnContext: transport.ConnContext, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	return serveHTTP(ctx, s, d.peers.mux.Listener(transport.RPC))
 }
 
 // serveJoin answers hosts that want to join, if this one can sign.
 func (d *daemon) serveJoin(ctx context.Context) error {
-	if d.peers == nil || d.m.ca == nil {
+	if d.peers == nil || !d.m.signs() {
 		return nil
 	}
 	h := join.NewHandler(joins{d}, d.log, d.reg)
@@ -125,8 +122,9 @@ func (d *daemon) serveJoin(ctx context.Context) error {
 // signHost renews the certificate of the member that asks, for itself.
 func (d *daemon) signHost(w http.ResponseWriter, r *http.Request) {
 	peer, _ := transport.Peer(r.Context())
-	if d.m.ca == nil {
-		http.Error(w, "this host does not sign: ask a server", http.StatusNotFound)
+	ca, err := d.m.ring.Signer()
+	if err != nil {
+		http.Error(w, "this host does not sign: "+err.Error(), http.StatusNotFound)
 		return
 	}
 	csr, err := io.ReadAll(io.LimitReader(r.Body, 16<<10))
@@ -135,7 +133,7 @@ func (d *daemon) signHost(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such member", http.StatusForbidden)
 		return
 	}
-	chain, err := pki.Issue(d.m.ca, csr, hostProfile(string(peer.Role), h.ID, h.Name), time.Now())
+	chain, err := pki.Issue(ca, csr, hostProfile(string(peer.Role), h.ID, h.Name), time.Now())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -148,13 +146,27 @@ func (d *daemon) signHost(w http.ResponseWriter, r *http.Request) {
 // when it leads.
 func (d *daemon) giveCA(w http.ResponseWriter, r *http.Request) {
 	peer, _ := transport.Peer(r.Context())
-	key, err := os.ReadFile(filepath.Join(d.o.DataDir, "pki", "ca.key"))
-	if peer.Role != pki.RoleServer || err != nil {
-		d.log.Warn("a member without the right to it asked for the CA's key", "peer", peer.String())
+	if h, ok := d.node.State().Hosts.Get(peer.Name); peer.Role != pki.RoleServer || !ok || h.Role != fsm.RoleServer {
+		d.abuse(peer, "get the CA's key", "it is for servers only")
 		http.Error(w, "for servers only", http.StatusForbidden)
 		return
 	}
-	d.log.Info("a server was given the CA's key", "host", peer.Name)
+	list, err := trusted(d.node.State(), d.m.ring)
+	cert := list[0].PEM
+	if id := r.URL.Query().Get("id"); id != "" {
+		ca := d.node.State().Cluster.FindCA(id)
+		if ca == nil {
+			http.Error(w, "no such CA here (yet)", http.StatusNotFound)
+			return
+		}
+		cert = []byte(ca.PEM)
+	}
+	key, kerr := d.m.ring.Key(cert)
+	if err = errors.Join(err, kerr); err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	d.log.Info("a server was given a CA's key", "host", peer.Name)
 	_, _ = w.Write(key) // it asks again if this fails
 }
 
@@ -232,11 +244,15 @@ func (j joins) Admit(ctx context.Context, r join.Request) error {
 // Issue implements join.Cluster.
 func (j joins) Issue(r join.Request) (join.Answer, error) {
 	d := j.d
-	chain, err := pki.Issue(d.m.ca, r.CSR, hostProfile(r.Role, fsm.HostID(r.Host), r.Name), time.Now())
+	ca, err := d.m.ring.Signer()
 	if err != nil {
 		return join.Answer{}, err
 	}
-	a := join.Answer{Cluster: d.m.cluster, Role: r.Role, Chain: string(chain), CA: string(d.m.caPEM), Generation: d.m.kept.Generation, Peers: map[string]string{}}
+	chain, err := pki.Issue(ca, r.CSR, hostProfile(r.Role, fsm.HostID(r.Host), r.Name), time.Now())
+	if err != nil {
+		return join.Answer{}, err
+	}
+	a := join.Answer{Cluster: d.m.cluster, Role: r.Role, Chain: string(chain), CA: string(d.m.ring.PEM()), Generation: d.m.kept.Generation, Peers: map[string]string{}}
 	for id, h := range d.node.State().Hosts.All {
 		if addr, ok := d.node.PeerAddr(h.ID); ok && id != r.Host {
 			a.Peers[id] = addr

@@ -98,13 +98,15 @@ func (d *daemon) serveTLS(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("API over TLS on %s: %w: choose another -api-port, or 0 to do without", addr, err)
 	}
-	s, err := d.apiServer(api.IdentifyTLS(tlsRole))
+	s, err := d.apiServer(api.IdentifyTLS(d.tlsRole))
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	conf := pki.ServerTLS(d.m.identity, d.m.roots, true, d.allowAPI, time.Now)
-	conf.NextProtos = []string{"http/1.1"} // exec takes the connection over, which HTTP/2 has no way to do
-	return s.Serve(ctx, tls.NewListener(l, conf))
+	return s.Serve(ctx, tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		conf := pki.AlsoCheck(pki.ServerTLS(d.m.identity, d.m.ring.Roots(), true, d.allowAPI, time.Now), d.revoked)
+		conf.NextProtos = []string{"http/1.1"} // exec takes the connection over, which HTTP/2 has no way to do
+		return conf, nil
+	}}))
 }
 
 // allowAPI admits users and members that were not removed.
@@ -115,9 +117,13 @@ func (d *daemon) allowAPI(id pki.ID) error {
 	return d.denied(id)
 }
 
-// tlsRole says who a verified client certificate speaks for.
-func tlsRole(c *x509.Certificate) (by, role string, err error) {
+// tlsRole says who a verified client certificate speaks for. It is asked at
+// each request, so that a certificate which is revoked ends with the next one.
+func (d *daemon) tlsRole(c *x509.Certificate) (by, role string, err error) {
 	id, err := pki.CertID(c)
+	if err == nil {
+		err = d.revoked(c)
+	}
 	if err != nil {
 		return "", "", err
 	}
@@ -137,10 +143,11 @@ const (
 
 // adminCert leaves a user certificate beside the CA, for rexctl over TLS.
 func (d *daemon) adminCert() error {
-	if d.m.ca == nil {
-		return nil // a server leaves one
+	ca, err := d.m.ring.Signer()
+	if err != nil {
+		return nil //nolint:nilerr // a server leaves one, once it can sign
 	}
-	chain, err := issue(d.m.ca, d.o.DataDir, "admin.key", pki.Profile{ID: pki.ID{Role: pki.RoleUser, Name: "admin"}, Lifetime: adminCertLife, Client: true})
+	chain, err := issue(ca, d.o.DataDir, "admin.key", pki.Profile{ID: pki.ID{Role: pki.RoleUser, Name: "admin"}, Lifetime: adminCertLife, Client: true})
 	if err != nil {
 		return fmt.Errorf("certificate of the administrator: %w", err)
 	}
