@@ -94,6 +94,9 @@ func (f *feed) serve(ctx context.Context, allow func(uid uint32) bool) error {
 	if err != nil {
 		return fmt.Errorf("look up the peer: %w", err)
 	}
+	if err := makeRoom(f.conn); err != nil {
+		return fmt.Errorf("make room for messages: %w", err)
+	}
 	hello, err := f.hello() // read in any case: closing on unread data would lose the refusal
 	if err != nil {
 		return err
@@ -212,8 +215,7 @@ func (f *feed) write(message []byte) error {
 	if err := f.conn.SetWriteDeadline(time.Now().Add(feedWrite)); err != nil {
 		return err
 	}
-	_, err := f.conn.Write(message)
-	return err
+	return writeMessage(f.conn, message)
 }
 
 // sameTable tells whether a and b differ by their serial at most.

@@ -57,20 +57,16 @@ func followOnce(ctx context.Context, path string, onZone func(*Zone)) (zones int
 	if err != nil {
 		return 0, err
 	}
-	if _, err := conn.Write(hello); err != nil {
+	if err := errors.Join(makeRoom(conn), writeMessage(conn, hello)); err != nil {
 		return 0, err
 	}
 	var parts assembly
 	var zone *Zone
-	buf := make([]byte, feedLimit+1)
+	in := readMessages(conn)
 	for {
-		n, err := conn.Read(buf)
-		if err != nil {
-			return zones, err
-		}
 		var m feedMessage
-		if err := json.Unmarshal(buf[:n], &m); err != nil {
-			return zones, fmt.Errorf("message of %d bytes: %w", n, err)
+		if err := in.Decode(&m); err != nil {
+			return zones, err
 		}
 		if m.V != feedVersion {
 			return zones, fmt.Errorf("the daemon speaks version %d, this program %d", m.V, feedVersion)
