@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"sync"
 	"time"
@@ -28,6 +29,8 @@ type Client struct {
 	slots   chan struct{}
 	tell    func(Progress)
 	scores  *scores
+	board   *Board
+	ahead   int64 // bytes, see lookAhead
 	metrics *Metrics
 	log     *slog.Logger
 	busy    turns
@@ -52,6 +55,7 @@ type Config struct {
 	Work  string // a directory, "" is the system's for temporary files
 
 	Progress func(Progress)   // called from time to time, by many goroutines; may be nil
+	Board    *Board           // of the host, where streams stand that run; nil is one of its own
 	Metrics  *Metrics         // may be nil
 	Log      *slog.Logger     // nil discards
 	Clock    func() time.Time // for scores; nil is time.Now
@@ -61,7 +65,10 @@ type Config struct {
 func NewClient(c Config) (*Client, error) {
 	k := &Client{
 		store: c.Store, limit: newLimiter(c.BytesPerSecond), stall: c.Stall, tries: c.Tries, zstd: c.Compress, delta: c.Delta, spool: c.Spool, work: c.Work,
-		tell: c.Progress, metrics: c.Metrics, log: c.Log, busy: turns{m: map[string]*turn{}},
+		tell: c.Progress, metrics: c.Metrics, log: c.Log, ahead: aheadBytes, busy: turns{m: map[string]*turn{}},
+	}
+	if k.board = c.Board; k.board == nil {
+		k.board = NewBoard()
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
@@ -103,18 +110,27 @@ func (c *Client) blame(src Source, fault string, err error) {
 // ErrNowhere is in the error when no source has what is wanted.
 var ErrNowhere = errors.New("no host that can be reached has it")
 
-// step receives one stream, from whichever source can give it.
-func (c *Client) step(ctx context.Context, s Step, o ObjectOptions, sources []Source) error {
+// slot waits until one more stream may come.
+func (c *Client) slot(ctx context.Context) (release func(), err error) {
 	select {
 	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
+		return func() { <-c.slots }, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
+}
+
+// step receives one stream, from whichever source can give it.
+func (c *Client) step(ctx context.Context, s Step, o ObjectOptions, sources []Source, came *tally) (err error) {
+	release, err := c.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	begun := time.Now()
-	var err error
+	defer c.metrics.stream("in", begun, &err)()
 	for left := len(sources); left > 0; left-- { // each lie or loss of all costs one
-		if err = c.receive(ctx, s, o, sources); err == nil {
+		if err = c.receive(ctx, s, o, sources, came); err == nil {
 			c.log.Info("received", "what", s.String(), "took", time.Since(begun).Round(time.Millisecond))
 			return nil
 		}
@@ -129,25 +145,21 @@ func (c *Client) step(ctx context.Context, s Step, o ObjectOptions, sources []So
 }
 
 // receive does one Receive of the store.
-func (c *Client) receive(ctx context.Context, s Step, o ObjectOptions, sources []Source) error {
+func (c *Client) receive(ctx context.Context, s Step, o ObjectOptions, sources []Source, came *tally) error {
 	snap := s.Snapshot
 	token, err := c.store.ResumeToken(ctx, snap.Object, snap.GUID)
 	if err != nil {
 		return err
 	}
-	q := queryOf(snap.Object)
-	q.Set("guid", snap.GUID)
-	q.Set("from", s.From)
+	q := c.query(s)
 	if token != "" {
 		q.Set("resume", token)
 	}
-	opt := zfssync.ReceiveOptions{
-		Format: snap.Format, Snapshot: snap.Name, GUID: snap.GUID, From: s.From, Layer: snap.Layer, Image: snap.Image, Base: snap.Base,
-		QuotaBytes: o.QuotaBytes, Options: o.Clone, Resumable: c.store.Features().Resume, Devices: snap.Object.Kind != zfssync.KindLayer || o.Devices,
-		Progress: func(line string) { c.log.Info("receive", "object", snap.Object.String(), "note", line) },
-	}
+	opt := c.options(s, o)
 	take := func(ctx context.Context, r io.Reader) error { return c.store.Receive(ctx, snap.Object, opt, r) }
 	tell := newTeller(c.tell, s)
+	tell.came = came
+	defer c.board.add(tell.entry)()
 	if token == "" && !opt.Resumable {
 		if c.delta && snap.Format == zfssync.FormatTar {
 			done, err := c.byChunks(ctx, s, sources, tell, take)
@@ -165,6 +177,24 @@ func (c *Client) receive(ctx context.Context, s Step, o ObjectOptions, sources [
 		return errors.Join(errRestart, err) // the snapshot that the token means may be gone there
 	}
 	return err
+}
+
+// query names a step's stream.
+func (c *Client) query(s Step) url.Values {
+	q := queryOf(s.Snapshot.Object)
+	q.Set("guid", s.Snapshot.GUID)
+	q.Set("from", s.From)
+	return q
+}
+
+// options of the store's Receive for a step.
+func (c *Client) options(s Step, o ObjectOptions) zfssync.ReceiveOptions {
+	snap := s.Snapshot
+	return zfssync.ReceiveOptions{
+		Format: snap.Format, Snapshot: snap.Name, GUID: snap.GUID, From: s.From, Layer: snap.Layer, Image: snap.Image, Base: snap.Base,
+		QuotaBytes: o.QuotaBytes, Options: o.Clone, Resumable: c.store.Features().Resume, Devices: snap.Object.Kind != zfssync.KindLayer || o.Devices,
+		Progress: func(line string) { c.log.Info("receive", "object", snap.Object.String(), "note", line) },
+	}
 }
 
 // turns lets one caller at a time do a thing; the others wait and then find it done.

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 
@@ -28,9 +27,7 @@ func (c *Client) byChunks(ctx context.Context, s Step, sources []Source, tell *t
 	if !ok || err != nil || s.Snapshot.Bytes > largestDelta {
 		return false, err
 	}
-	q := queryOf(s.Snapshot.Object)
-	q.Set("guid", s.Snapshot.GUID)
-	q.Set("from", s.From)
+	q := c.query(s)
 	x, err := c.fetchIndex(ctx, q, sources, s)
 	if err != nil {
 		c.log.Warn("no chunks: the whole stream is fetched", "what", s.String(), "err", err)
@@ -109,7 +106,7 @@ func closer(a, b, snap zfssync.Snapshot) bool {
 
 // copyOf writes the stream of a snapshot that is here into a file without a name, where single chunks can be read.
 func (c *Client) copyOf(ctx context.Context, like zfssync.Snapshot, p chunk.Params) (l *chunk.Local, release func(), err error) {
-	f, err := os.CreateTemp(c.work, "rexcarcer-delta-")
+	f, err := unnamed(c.work)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -118,9 +115,6 @@ func (c *Client) copyOf(ctx context.Context, like zfssync.Snapshot, p chunk.Para
 			_ = f.Close()
 		}
 	}()
-	if err := os.Remove(f.Name()); err != nil { // gone with the process, whatever comes
-		return nil, nil, err
-	}
 	opt := zfssync.SendOptions{Snapshot: like.Name}
 	if like.Object.Kind != zfssync.KindVolume {
 		opt.From = like.Origin

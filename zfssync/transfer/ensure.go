@@ -20,6 +20,18 @@ type ObjectOptions struct {
 // EnsureImage makes the image key complete here: nothing when it is, else its layers that are missing, lowest first, from
 // any of sources. Two calls for one image do the work once.
 func (c *Client) EnsureImage(ctx context.Context, key string, sources []Source) error {
+	_, err := c.FetchImage(ctx, key, sources)
+	return err
+}
+
+// FetchImage is EnsureImage, and says what has come, with an error too.
+func (c *Client) FetchImage(ctx context.Context, key string, sources []Source) (Fetched, error) {
+	begun, came := time.Now(), &tally{}
+	err := c.ensureImage(ctx, key, sources, came)
+	return came.since(begun), err
+}
+
+func (c *Client) ensureImage(ctx context.Context, key string, sources []Source, came *tally) error {
 	release, err := c.busy.take(ctx, "image "+key)
 	if err != nil {
 		return err
@@ -33,7 +45,7 @@ func (c *Client) EnsureImage(ctx context.Context, key string, sources []Source) 
 	if err != nil {
 		return fmt.Errorf("fetch image %s: %w", key, err)
 	}
-	if err := c.layers(ctx, m, first(from, sources)); err != nil {
+	if err := c.layers(ctx, m, first(from, sources), came); err != nil {
 		return fmt.Errorf("fetch image %s: %w", key, err)
 	}
 	if err := c.store.PutImage(ctx, m.Image); err != nil {
@@ -46,7 +58,7 @@ func (c *Client) EnsureImage(ctx context.Context, key string, sources []Source) 
 func (c *Client) manifest(ctx context.Context, key string, sources []Source) (Manifest, Source, error) {
 	errs := []error{ErrNowhere}
 	format := c.store.Features().Format
-	for _, src := range c.scores.order(sources) {
+	for _, src := range c.scores.order(sources, nil) {
 		m, err := c.askManifest(ctx, src, key)
 		if err == nil && m.Layers[0].Format != format {
 			err = fmt.Errorf("%s: its images are %s streams, and this host takes %s: build the image here: %w", src.Name, m.Layers[0].Format, format, zfssync.ErrFormat)
@@ -99,7 +111,7 @@ func first(src Source, sources []Source) []Source {
 }
 
 // layers brings the layers of a manifest that are missing.
-func (c *Client) layers(ctx context.Context, m Manifest, sources []Source) error {
+func (c *Client) layers(ctx context.Context, m Manifest, sources []Source, came *tally) error {
 	remote, local := Inventory{}, Inventory{}
 	for _, l := range m.Layers {
 		remote[l.Object] = []zfssync.Snapshot{l}
@@ -116,8 +128,15 @@ func (c *Client) layers(ctx context.Context, m Manifest, sources []Source) error
 	if err != nil {
 		return err
 	}
-	for _, s := range steps {
-		if err := c.step(ctx, s, ObjectOptions{}, sources); err != nil {
+	early := c.lookAhead(ctx, steps, sources, came)
+	defer early.stop()
+	for i, s := range steps {
+		if f := early.stream(ctx, i); f != nil {
+			err = errors.Join(c.store.Receive(ctx, s.Snapshot.Object, c.options(s, ObjectOptions{}), f), early.read(f))
+		} else {
+			err = c.step(ctx, s, ObjectOptions{}, sources, came)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -127,26 +146,33 @@ func (c *Client) layers(ctx context.Context, m Manifest, sources []Source) error
 // EnsureObject makes a snapshot of a volume or a jail be here, and with a jail its image: nothing when it is, else the
 // difference over the newest that both have, or all of it. It returns the snapshot.
 func (c *Client) EnsureObject(ctx context.Context, o zfssync.Object, opt ObjectOptions, sources []Source) (zfssync.Snapshot, error) {
-	release, err := c.busy.take(ctx, o.String())
-	if err != nil {
-		return zfssync.Snapshot{}, err
-	}
-	defer release()
-	snap, err := c.ensureObject(ctx, o, opt, sources)
-	if err != nil {
-		return snap, fmt.Errorf("fetch %s: %w", o, err)
-	}
-	return snap, nil
+	snap, _, err := c.FetchObject(ctx, o, opt, sources)
+	return snap, err
 }
 
-func (c *Client) ensureObject(ctx context.Context, o zfssync.Object, opt ObjectOptions, sources []Source) (zfssync.Snapshot, error) {
+// FetchObject is EnsureObject, and says what has come, with an error too.
+func (c *Client) FetchObject(ctx context.Context, o zfssync.Object, opt ObjectOptions, sources []Source) (zfssync.Snapshot, Fetched, error) {
+	begun, came := time.Now(), &tally{}
+	release, err := c.busy.take(ctx, o.String())
+	if err != nil {
+		return zfssync.Snapshot{}, Fetched{}, err
+	}
+	defer release()
+	snap, err := c.ensureObject(ctx, o, opt, sources, came)
+	if err != nil {
+		err = fmt.Errorf("fetch %s: %w", o, err)
+	}
+	return snap, came.since(begun), err
+}
+
+func (c *Client) ensureObject(ctx context.Context, o zfssync.Object, opt ObjectOptions, sources []Source, came *tally) (zfssync.Snapshot, error) {
 	there, at, from, err := c.offers(ctx, o, opt.GUID, sources)
 	if err != nil {
 		return zfssync.Snapshot{}, err
 	}
 	want := there[at]
 	if want.Image != "" && !c.store.HasImage(want.Image) {
-		if err := c.EnsureImage(ctx, want.Image, first(from, sources)); err != nil {
+		if err := c.ensureImage(ctx, want.Image, first(from, sources), came); err != nil {
 			return want, err
 		}
 	}
@@ -166,7 +192,7 @@ func (c *Client) ensureObject(ctx context.Context, o zfssync.Object, opt ObjectO
 		return want, err
 	}
 	for _, s := range steps {
-		if err := c.step(ctx, s, opt, first(from, sources)); err != nil {
+		if err := c.step(ctx, s, opt, first(from, sources), came); err != nil {
 			return want, err
 		}
 	}
@@ -177,7 +203,7 @@ func (c *Client) ensureObject(ctx context.Context, o zfssync.Object, opt ObjectO
 func (c *Client) offers(ctx context.Context, o zfssync.Object, guid string, sources []Source) (list []zfssync.Snapshot, at int, src Source, err error) {
 	errs := []error{ErrNowhere}
 	format := c.store.Features().Format
-	for _, src := range c.scores.order(sources) {
+	for _, src := range c.scores.order(sources, nil) {
 		err := c.ask(ctx, src, func(ctx context.Context) (err error) {
 			list, err = src.Snapshots(ctx, o)
 			return err

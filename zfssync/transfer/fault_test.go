@@ -87,7 +87,7 @@ func TestAFlippedBitNeverReachesTheStore(t *testing.T) {
 			t.Fatalf("flip at %d: %v", p, err)
 		}
 		wantSame(t, there, here, volume, snap.GUID)
-		if got := c.scores.order(sources)[0].Name; got != "honest" {
+		if got := c.scores.order(sources, nil)[0].Name; got != "honest" {
 			t.Errorf("flip at %d: next time %s is asked first", p, got)
 		}
 		alone := newMem(zfssync.FormatTar)

@@ -51,11 +51,12 @@ type frameWriter struct {
 	head    []byte
 	idle    bool  // guarded by mu: nothing was sent since the last look
 	gone    int64 // guarded by mu: bytes gone through, for the keep-alive
+	entry   *entry
 }
 
 func (s *Server) writer(ctx context.Context, w http.ResponseWriter, zstd bool) *frameWriter {
 	f := &frameWriter{
-		ctx: ctx, w: w, rc: http.NewResponseController(w), wide: below(ctx), limit: s.limit, stall: s.stall, metrics: s.metrics,
+		ctx: ctx, w: w, rc: http.NewResponseController(w), wide: below(ctx), limit: s.limit, stall: s.stall, metrics: s.metrics, entry: &entry{},
 		buf: make([]byte, 0, FrameSize), roll: newRoll(), head: make([]byte, 0, frameHeader),
 		full: make(chan []byte, sendFrames), free: make(chan []byte, sendFrames+2), failed: make(chan struct{}), ended: make(chan struct{}),
 	}
@@ -208,6 +209,7 @@ func (f *frameWriter) frame(b []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.gone += int64(len(b))
+	f.entry.bytes.Store(f.gone)
 	f.roll.add(s)
 	if f.roll.frames <= f.after {
 		if f.roll.frames == f.after && f.roll.sum() != f.prefix {
@@ -283,5 +285,6 @@ var _ io.ReaderFrom = (*frameWriter)(nil)
 func (f *frameWriter) advance(n int) {
 	f.mu.Lock()
 	f.gone += int64(n)
+	f.entry.bytes.Store(f.gone)
 	f.mu.Unlock()
 }

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -76,14 +77,15 @@ type killer struct {
 
 func (k *killer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == pathStream {
-		w = &killWriter{w, k}
+		w = &killWriter{w, k, r.Context()}
 	}
 	k.Handler.ServeHTTP(w, r)
 }
 
 type killWriter struct {
 	http.ResponseWriter
-	k *killer
+	k   *killer
+	ctx context.Context
 }
 
 func (w *killWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
@@ -91,6 +93,7 @@ func (w *killWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *killWriter) Write(p []byte) (int, error) {
 	n, err := w.ResponseWriter.Write(p)
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
+	_ = below(w.ctx).Flush()
 	if w.k.writes.Add(1) == w.k.at.Load() {
 		w.k.mu.Lock()
 		defer w.k.mu.Unlock()

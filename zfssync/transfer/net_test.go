@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rexcarcer/rexcarcer/internal/bulk"
 	"github.com/rexcarcer/rexcarcer/pki"
 )
 
@@ -104,7 +105,7 @@ func (f *fabric) listen(t testing.TB, name string, h http.Handler) (addr string)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, tls.NewListener(l, conf), h) }()
+	go func() { done <- Serve(ctx, tls.NewListener(wide{l}, conf), h) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -118,8 +119,29 @@ func transportTo(id *pki.Identity, roots *x509.CertPool, addr string) *http.Tran
 	conf := pki.ClientTLS(id, roots, anybody, time.Now)
 	conf.NextProtos = []string{ALPN}
 	return NewTransport(func(ctx context.Context, _ string) (net.Conn, error) {
-		return (&tls.Dialer{Config: conf}).DialContext(ctx, "tcp", addr)
+		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		b := bulk.Wrap(c)
+		b.ReadAhead()
+		t := tls.Client(b, conf)
+		if err := t.HandshakeContext(ctx); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		return t, nil
 	})
+}
+
+// wide makes connections as package cluster/transport does.
+type wide struct{ net.Listener }
+
+func (w wide) Accept() (net.Conn, error) {
+	c, err := w.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return bulk.Wrap(c), nil
 }
 
 // host is a store that is served.
@@ -189,11 +211,11 @@ func (w *illWriter) Write(p []byte) (int, error) {
 		return w.pass(p)
 	case "cut":
 		_, _ = w.pass(p[:at])
-		_ = http.NewResponseController(w.ResponseWriter).Flush()
+		w.flush()
 		panic(http.ErrAbortHandler)
 	case "stall":
 		_, _ = w.pass(p[:at])
-		_ = http.NewResponseController(w.ResponseWriter).Flush()
+		w.flush()
 		<-w.ctx.Done()
 		return 0, errors.New("stalled")
 	case "drip":
@@ -201,7 +223,7 @@ func (w *illWriter) Write(p []byte) (int, error) {
 			if _, err := w.pass(p[i : i+1]); err != nil {
 				return 0, err
 			}
-			_ = http.NewResponseController(w.ResponseWriter).Flush()
+			w.flush()
 			if sleep(w.ctx, 2*time.Millisecond) != nil {
 				return 0, w.ctx.Err()
 			}
@@ -209,6 +231,12 @@ func (w *illWriter) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	return w.pass(p)
+}
+
+// flush lets the peer see all that was written.
+func (w *illWriter) flush() {
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+	_ = below(w.ctx).Flush()
 }
 
 func (w *illWriter) pass(p []byte) (int, error) {

@@ -21,27 +21,35 @@ type Progress struct {
 // progressEvery is how often a transfer tells how far it is.
 const progressEvery = 500 * time.Millisecond
 
-// teller calls a hook from time to time. It is used by one goroutine.
+// teller keeps a stream's entry on the board, and calls a hook from time to time. It is used by one goroutine at a time.
 type teller struct {
-	tell  func(Progress)
-	p     Progress
-	begun time.Time
-	first int64 // bytes that were here before it began
-	last  time.Time
+	*entry
+	tell func(Progress)
+	last time.Time
+	came *tally // of the whole call; may be nil
 }
 
 func newTeller(tell func(Progress), step Step) *teller {
-	now := time.Now()
-	t := &teller{tell: tell, begun: now, last: now}
-	t.p = Progress{Object: step.Snapshot.Object, Snapshot: step.Snapshot.Name}
+	e := &entry{object: step.Snapshot.Object, snapshot: step.Snapshot.Name, since: time.Now()}
 	if step.From == "" {
-		t.p.Total = step.Snapshot.Bytes // of a difference nobody knows before
+		e.total = step.Snapshot.Bytes // of a difference nobody knows before
 	}
-	return t
+	return &teller{entry: e, tell: tell, last: e.since}
 }
 
-// at tells that bytes have come, from source.
+// begin says that the first bytes of the stream are here already.
+func (t *teller) begin(bytes int64) {
+	t.first = bytes
+	t.bytes.Store(bytes)
+}
+
+// at tells that bytes of the stream are here, and that the newest came from source.
 func (t *teller) at(source string, bytes int64, done bool) {
+	t.entry.from(source)
+	t.bytes.Store(bytes)
+	if done {
+		t.came.add(source, bytes-t.first)
+	}
 	if t.tell == nil {
 		return
 	}
@@ -50,16 +58,9 @@ func (t *teller) at(source string, bytes int64, done bool) {
 		return
 	}
 	t.last = now
-	t.p.Source, t.p.Bytes, t.p.Done = source, bytes, done
-	if s := now.Sub(t.begun).Seconds(); s > 0 {
-		t.p.Rate = float64(bytes-t.first) / s
-	}
-	t.p.Total, t.p.Left = max(t.p.Total, bytes), 0
+	p := t.progress(now)
 	if done {
-		t.p.Total = bytes
+		p.Total, p.Left, p.Done = p.Bytes, 0, true
 	}
-	if t.p.Rate > 0 && t.p.Total > bytes {
-		t.p.Left = time.Duration(float64(t.p.Total-bytes) / t.p.Rate * float64(time.Second))
-	}
-	t.tell(t.p)
+	t.tell(p)
 }

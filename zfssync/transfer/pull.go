@@ -82,7 +82,8 @@ func (p *pull) run(ctx context.Context) (err error) {
 		if len(p.sources) == 0 {
 			return errors.Join(errRestart, other)
 		}
-		src := p.c.scores.order(p.sources)[0]
+		src := p.c.scores.order(p.sources, p.others())[0]
+		p.tell.from(src.Name)
 		before := p.roll.frames
 		err := p.from(ctx, src)
 		if err == nil {
@@ -116,6 +117,15 @@ func (p *pull) run(ctx context.Context) (err error) {
 			pause = min(2*pause, lastPause)
 		}
 	}
+}
+
+// others is how many streams besides this one come from each source.
+func (p *pull) others() map[string]int {
+	busy := p.c.board.busy()
+	if peer := p.tell.peer.Load(); peer != nil && busy[*peer] > 0 {
+		busy[*peer]--
+	}
+	return busy
 }
 
 const (

@@ -174,7 +174,7 @@ func TestAStoreThatFailsKeepsItsErrorAndTheNextCallFinishes(t *testing.T) {
 	if points != 6 {
 		t.Errorf("%d points, want two a layer", points)
 	}
-	if got := c.scores.order([]Source{{Name: "fresh"}, src}); got[0].Name != "fresh" || c.scores.last["host-b"].points > 0 {
+	if got := c.scores.order([]Source{{Name: "fresh"}, src}, nil); got[0].Name != "fresh" || c.scores.last["host-b"].points > 0 {
 		t.Error("the source was blamed for a full disk here")
 	}
 }

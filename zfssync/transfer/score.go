@@ -44,8 +44,9 @@ func (s *scores) points(source string, now time.Time) float64 {
 	return was.points * math.Exp2(-float64(now.Sub(was.at))/float64(halfLife))
 }
 
-// order returns the sources, best first; those that behaved alike stay as they were given.
-func (s *scores) order(sources []Source) []Source {
+// order returns the sources, best first: by how they behaved, then those that should have it, then those from which
+// fewest streams come now. Those that are alike stay as they were given.
+func (s *scores) order(sources []Source, busy map[string]int) []Source {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -55,7 +56,14 @@ func (s *scores) order(sources []Source) []Source {
 	}
 	out := slices.Clone(sources)
 	slices.SortStableFunc(out, func(a, b Source) int {
-		return cmp.Compare(points[a.Name], points[b.Name])
+		return cmp.Or(cmp.Compare(points[a.Name], points[b.Name]), yes(a.Doubtful)-yes(b.Doubtful), busy[a.Name]-busy[b.Name])
 	})
 	return out
+}
+
+func yes(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }

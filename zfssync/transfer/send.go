@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/rexcarcer/rexcarcer/zfssync"
 )
@@ -47,15 +48,27 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
-	s.finish(out, n, out.run(func() error { return s.store.Send(r.Context(), n.object, n.opt, out) }))
+	s.send(r, out, n, func() error { return s.store.Send(r.Context(), n.object, n.opt, out) })
 }
 
-// finish ends a response: the peer is told what went wrong as long as it listens.
-func (s *Server) finish(out *frameWriter, n named, err error) {
-	if err = out.end(err); err != nil {
-		s.log.Warn("stream ended early", "object", n.object.String(), "snapshot", n.snap.Name, "bytes", out.total, "err", err)
-		s.metrics.sentFailed.Inc()
+// send answers with what write writes to out: the peer is told what went wrong as long as it listens.
+func (s *Server) send(r *http.Request, out *frameWriter, n named, write func() error) {
+	e := &entry{object: n.object, snapshot: n.snap.Name, sending: true}
+	if n.opt.From == "" {
+		e.total = n.snap.Bytes
+	}
+	peer := r.RemoteAddr
+	if s.peer != nil {
+		peer = s.peer(r.TLS)
+	}
+	e.from(peer)
+	defer s.board.add(e)()
+	out.entry = e
+	var err error
+	defer s.metrics.stream("out", time.Now(), &err)()
+	if err = out.end(out.run(write)); err != nil {
+		s.log.Warn("stream ended early", "object", n.object.String(), "snapshot", n.snap.Name, "to", peer, "bytes", out.total, "err", err)
 		return
 	}
-	s.log.Info("stream sent", "object", n.object.String(), "snapshot", n.snap.Name, "bytes", out.total)
+	s.log.Info("stream sent", "object", n.object.String(), "snapshot", n.snap.Name, "to", peer, "bytes", out.total)
 }

@@ -28,7 +28,7 @@ func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
-	s.finish(out, n, out.run(func() error {
+	s.send(r, out, n, func() error {
 		var x *chunk.Index
 		err := s.through(r.Context(), n, out, func(r io.Reader) (err error) {
 			x, err = chunk.ReadPlain(r, chunk.ParamsFor(n.snap.Bytes))
@@ -38,7 +38,7 @@ func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 			_, err = x.WriteTo(out)
 		}
 		return err
-	}))
+	})
 }
 
 // chunks answers with some chunks of a stream, in order, one after the other.
@@ -65,9 +65,9 @@ func (s *Server) chunks(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
-	s.finish(out, n, out.run(func() error {
+	s.send(r, out, n, func() error {
 		return s.through(r.Context(), n, out, func(r io.Reader) error { return pick(r, params, ranges(body), out) })
-	}))
+	})
 }
 
 // through reads the stream of n while it is written.

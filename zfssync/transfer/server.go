@@ -39,6 +39,8 @@ type Server struct {
 	slots   chan struct{}
 	stall   time.Duration
 	metrics *Metrics
+	board   *Board
+	peer    func(*tls.ConnectionState) string
 	mux     *http.ServeMux
 }
 
@@ -50,16 +52,23 @@ type ServerConfig struct {
 	// refuses all, as does a connection without TLS.
 	Allow func(*tls.ConnectionState) error
 
+	// Peer names a peer on the Board; nil names it by its address.
+	Peer func(*tls.ConnectionState) string
+
 	MaxStreams     int           // at once, 0 is 4; a peer above it is told to come again
 	BytesPerSecond int64         // of all streams together, 0 is no limit; at least 64 KiB are granted
 	Stall          time.Duration // a peer that takes nothing for so long is cut off, 0 is 30 s
+	Board          *Board        // of the host, where streams stand that run; nil is one of its own
 	Metrics        *Metrics      // may be nil
 	Log            *slog.Logger  // nil discards
 }
 
 // NewServer returns a Server.
 func NewServer(c ServerConfig) *Server {
-	s := &Server{store: c.Store, allow: c.Allow, log: c.Log, limit: newLimiter(c.BytesPerSecond), stall: c.Stall, metrics: c.Metrics, mux: http.NewServeMux()}
+	s := &Server{store: c.Store, allow: c.Allow, log: c.Log, limit: newLimiter(c.BytesPerSecond), stall: c.Stall, metrics: c.Metrics, board: c.Board, peer: c.Peer, mux: http.NewServeMux()}
+	if s.board == nil {
+		s.board = NewBoard()
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -20,6 +20,8 @@ type Source struct {
 	Name string            // for messages, scores and progress: the host's
 	Host string            // in the URL, if HTTP serves several hosts
 	HTTP http.RoundTripper // leads to that host's Server; see NewTransport
+
+	Doubtful bool // nobody says that it has what is wanted: the others are asked before it
 }
 
 // NewTransport returns a RoundTripper whose connections come from dial: mTLS, with ALPN negotiated and the peer's role

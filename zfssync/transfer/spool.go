@@ -33,7 +33,7 @@ func (c *Client) spooled(ctx context.Context, q url.Values, sources []Source, te
 	if err := p.adopt(f); err != nil {
 		return fmt.Errorf("spool stream: %w", err)
 	}
-	tell.first = p.bytes
+	tell.begin(p.bytes)
 	err = p.feedTo(ctx, func(_ context.Context, r io.Reader) error {
 		_, err := io.Copy(onlyWriter{f}, r)
 		return spaceError(err)

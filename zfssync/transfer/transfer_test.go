@@ -153,7 +153,7 @@ func TestAHostThatIsBusyIsLeftForAnother(t *testing.T) {
 	if _, err := c.EnsureObject(t.Context(), volume, ObjectOptions{}, sources); err != nil {
 		t.Fatal(err)
 	}
-	if got := c.scores.order(sources)[0].Name; got != "free" {
+	if got := c.scores.order(sources, nil)[0].Name; got != "free" {
 		t.Errorf("next time %s is asked first, want free", got)
 	}
 }
