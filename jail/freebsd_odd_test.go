@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rexcarcer/rexcarcer/internal/freebsdtest"
 	"github.com/rexcarcer/rexcarcer/internal/run"
 )
 
@@ -214,5 +215,25 @@ func TestFreeBSDToolsAreFoundByPathWhereTheBaseSystemHasNone(t *testing.T) {
 	c.Inside = &run.Inside{JID: 1}
 	if _, err := (tools{missing}).Run(t.Context(), c); !run.NotFound(err) {
 		t.Errorf("a program of a jail was looked for on the host: %v", err)
+	}
+}
+
+// /home and /var are links on many hosts; the kernel lists mounts without them.
+func TestFreeBSDMountsBelowARootThatIsReachedThroughALinkAreFound(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	s := m.spec("web-1")
+	real := s.Root
+	link := filepath.Join(m.dir, "home")
+	must(t, os.Symlink(filepath.Dir(s.Root), link))
+	s.Root = filepath.Join(link, "web-1")
+	_, err := m.d.Start(t.Context(), s)
+	must(t, err)
+	_, err = m.Run(t.Context(), runOf("/usr/sbin/jail", "-R", "web-1"))
+	must(t, err)
+	m.AddMount(freebsdtest.Mount{Special: "/srv/data", Node: filepath.Join(real, "data"), Type: "nullfs", Opts: "rw"})
+	must(t, m.d.Remove(t.Context(), s.ID))
+	if left := m.clean(); left != "" {
+		t.Errorf("left %s", left)
 	}
 }

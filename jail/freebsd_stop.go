@@ -141,9 +141,13 @@ func (f *FreeBSD) mountsBelow(ctx context.Context, root string) ([]string, error
 	if err != nil {
 		return nil, err
 	}
+	roots := []string{filepath.Clean(root)}
+	if real, err := filepath.EvalSymlinks(root); err == nil { // mounts are listed without links
+		roots = append(roots, real)
+	}
 	var out []string
 	for _, n := range all {
-		if strings.HasPrefix(n, filepath.Clean(root)+"/") {
+		if slices.ContainsFunc(roots, func(r string) bool { return strings.HasPrefix(n, r+"/") }) {
 			out = append(out, n)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // Erase removes a directory with all that is in it; one that is not there is success. It refuses where something is mounted
 // below: that may be somebody's data, and a removal would go right through.
 func Erase(path string) error {
-	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(path))
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(resolved(path)))
 	if err != nil {
 		return fmt.Errorf("remove %s: read mounts: %w", path, err)
 	}
@@ -28,6 +28,14 @@ func Erase(path string) error {
 		return errors.Join(err, cerr)
 	}
 	return os.RemoveAll(path)
+}
+
+// resolved is path without links, as the kernel lists mounts.
+func resolved(path string) string {
+	if p, err := filepath.EvalSymlinks(path); err == nil {
+		return p
+	}
+	return path
 }
 
 // clearFlags takes the flags of chflags(1) off everything in a directory: root of a jail can set uchg, and whoever has it

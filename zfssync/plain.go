@@ -148,7 +148,7 @@ func (p *Plain) dropLayers(ctx context.Context, keep []string, bases bool) (remo
 // discard renames what is at path out of the way, and removes it; what a crash leaves is swept. Mounts in it are those of
 // a jail that has ended and whose driver was killed.
 func (p *Plain) discard(path string) error {
-	if err := unmountTree(path); err != nil {
+	if err := unmountTree(resolved(path)); err != nil {
 		return err
 	}
 	gone := filepath.Join(p.trash(), fmt.Sprintf("%s-%d", filepath.Base(path), time.Now().UnixNano()))

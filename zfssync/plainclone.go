@@ -248,7 +248,8 @@ func (p *Plain) Sweep(ctx context.Context, keep Keep) (removed []string, err err
 			if dir == p.staging() && p.held() {
 				break
 			}
-			if err := errors.Join(unmountTree(filepath.Join(dir, e.Name())), Erase(filepath.Join(dir, e.Name()))); err != nil {
+			left := filepath.Join(dir, e.Name())
+			if err := errors.Join(unmountTree(resolved(left)), Erase(left)); err != nil {
 				return removed, fmt.Errorf("sweep store: %w", err)
 			}
 			removed = append(removed, strings.TrimPrefix(filepath.Join(dir, e.Name()), p.dir+"/"))
