@@ -85,7 +85,7 @@ var layers = map[string]layer{
 	"cmd/rexcarcer": {
 		[]string{
 			"cluster", "cluster/transport", "cluster/gossip", "cluster/join", "cluster/rpc", "hostagent", "hostagent/build", "dnsd", "dhcpd", "api", "pki", "scheduler", "plan", "fsm", "spec",
-			"jail", "netd", "zfssync", "zfssync/bundle", "internal/run", "zfssync/transfer",
+			"jail", "netd", "netd/mesh", "zfssync", "zfssync/bundle", "internal/run", "zfssync/transfer",
 		},
 		"it wires: it makes each part and hands it to the others",
 	},

@@ -16,6 +16,7 @@ import (
 	"github.com/rexcarcer/rexcarcer/internal/run"
 	"github.com/rexcarcer/rexcarcer/jail"
 	"github.com/rexcarcer/rexcarcer/netd"
+	"github.com/rexcarcer/rexcarcer/netd/mesh"
 	"github.com/rexcarcer/rexcarcer/zfssync"
 )
 
@@ -23,6 +24,7 @@ import (
 type drivers struct {
 	jails  jail.Driver
 	nets   netd.Driver
+	mesh   *mesh.Mesh // nil: networks end at this host
 	store  zfssync.Store
 	router *hostagent.RouterConfig
 }
@@ -32,7 +34,7 @@ func (d drivers) close() error {
 	if c, ok := d.jails.(io.Closer); ok {
 		err = c.Close()
 	}
-	return errors.Join(err, d.nets.Close(), d.store.Close())
+	return errors.Join(err, d.nets.Close(), closeMesh(d.mesh), d.store.Close())
 }
 
 func openDrivers(o options, instance string, reg prometheus.Registerer, log *slog.Logger) (drivers, error) {
@@ -54,6 +56,10 @@ func openDrivers(o options, instance string, reg prometheus.Registerer, log *slo
 	if err != nil {
 		return drivers{}, err
 	}
+	overlay, err := openMesh(o, instance, state, reg, log)
+	if err != nil {
+		return drivers{}, errors.Join(err, nets.Close())
+	}
 	store, err := openStore(o, zfssync.Config{Dir: filepath.Join(o.DataDir, "storage"), Mirror: o.Mirror, Instance: instance, Hide: []string{o.DataDir, o.RunDir}, Runner: run.Real{}, Log: log})
 	if err != nil {
 		return drivers{}, errors.Join(err, nets.Close())
@@ -62,7 +68,7 @@ func openDrivers(o options, instance string, reg prometheus.Registerer, log *slo
 	if err != nil {
 		return drivers{}, errors.Join(err, nets.Close(), store.Close())
 	}
-	return drivers{jails: jails, nets: nets, store: store, router: router}, nil
+	return drivers{jails: jails, nets: nets, mesh: overlay, store: store, router: router}, nil
 }
 
 // routerConfig makes this very binary the router's. Its size and time say
@@ -85,6 +91,7 @@ func (d *daemon) agentConfig(drv drivers) hostagent.Config {
 		Labels: d.o.Labels, Version: version, Cluster: directSigner{d.node, d.m.ring, d.o.JailCertLife}, Jails: drv.jails, Nets: drv.nets, Store: drv.store,
 		Router: drv.router, BuildLimits: d.o.BuildLimits, BuildTimeout: d.o.BuildTimeout, BuildMinFree: d.o.BuildMinFree, Resolvers: d.o.Resolvers, Runtime: d.o.Runtime, Clock: time.Now, Random: rand.Reader, Log: d.log, Reg: d.reg,
 	}
+	c.Overlay = d.overlayConfig(drv.mesh)
 	if d.sync != nil {
 		c.Fetch, c.Carrier = d.fetch, d.sync.mover
 	}

@@ -41,6 +41,7 @@ type options struct {
 	Advertise   string        // address by which other members reach this one
 	GossipPort  int           // 0: nobody is asked who is alive
 	Heartbeat   time.Duration // of raft; 0: the default
+	Overlay     overlayOptions
 	FenceAfter  time.Duration // without a leader for so long, jails that may start elsewhere are stopped here
 
 	Bind        string // of the API over TLS
@@ -83,14 +84,21 @@ type fileConfig struct {
 	Advertise   *string           `hcl:"advertise,optional"`
 	GossipPort  *int              `hcl:"gossip_port,optional"`
 	FenceAfter  *string           `hcl:"fence_after,optional"`
-	Bind        *string           `hcl:"bind,optional"`
-	APIPort     *int              `hcl:"api_port,optional"`
-	MetricsBind *string           `hcl:"metrics_bind,optional"`
-	MetricsPort *int              `hcl:"metrics_port,optional"`
-	DNSBind     *string           `hcl:"dns_bind,optional"`
-	DNSPort     *int              `hcl:"dns_port,optional"`
-	Resolvers   []string          `hcl:"resolvers,optional"`
-	LogLevel    *string           `hcl:"log_level,optional"`
+
+	OverlayPort   *int    `hcl:"overlay_port,optional"`
+	OverlayDevice *string `hcl:"overlay_device,optional"`
+	OverlayMTU    *int    `hcl:"overlay_mtu,optional"`
+	OverlayRekey  *string `hcl:"overlay_rekey,optional"`
+	VLANNIC       *string `hcl:"vlan_nic,optional"`
+
+	Bind        *string  `hcl:"bind,optional"`
+	APIPort     *int     `hcl:"api_port,optional"`
+	MetricsBind *string  `hcl:"metrics_bind,optional"`
+	MetricsPort *int     `hcl:"metrics_port,optional"`
+	DNSBind     *string  `hcl:"dns_bind,optional"`
+	DNSPort     *int     `hcl:"dns_port,optional"`
+	Resolvers   []string `hcl:"resolvers,optional"`
+	LogLevel    *string  `hcl:"log_level,optional"`
 
 	StrictLimits *bool `hcl:"strict_limits,optional"`
 
@@ -116,7 +124,7 @@ func daemonFlags() []cli.Flag {
 	num := func(name string, value int, usage string) cli.Flag {
 		return &cli.IntFlag{Name: name, Value: value, Usage: usage, EnvVars: env(name)}
 	}
-	return []cli.Flag{
+	return append(overlayFlags(str, num), []cli.Flag{
 		&cli.BoolFlag{Name: "dev", Usage: "a whole cluster on this machine, gone when it ends", EnvVars: env("dev")},
 		str("config", "", "`FILE` of settings in HCL"),
 		str("config-dir", "", "`DIR` whose *.hcl files are read in order"),
@@ -152,7 +160,7 @@ func daemonFlags() []cli.Flag {
 		str("ca-passphrase-file", "", "`FILE` whose first line seals the CA's keys on this server's disk; without it sealed keys wait for rexctl ca unlock"),
 		str("log-level", "info", "debug, info, warn or error"),
 		&cli.DurationFlag{Name: "jail-cert-life", Value: jailCertLife, Hidden: true, Usage: "life of jails' certificates, for tests of their renewal"},
-	}
+	}...)
 }
 
 const defaultDataDir = "/var/db/rexcarcer"
@@ -207,6 +215,9 @@ func optionsFrom(c *cli.Context) (options, error) {
 	}
 	if err := o.LogLevel.UnmarshalText([]byte(text("log-level", file.LogLevel))); err != nil {
 		return options{}, fmt.Errorf("log-level: want debug, info, warn or error: %w", err)
+	}
+	if err := o.overlayOptions(c, file, text, number); err != nil {
+		return options{}, err
 	}
 	if err := o.buildOptions(c, file, text, number); err != nil {
 		return options{}, err
