@@ -78,8 +78,8 @@ func (t *txn) moveHindered(m *Move) string {
 	return ""
 }
 
-// moveReady makes the target the home of the volumes, and places the jail
-// there in the same entry: there is no moment in which they disagree.
+// moveReady makes the target the home of the volumes, and places the jail that
+// was stopped for it there in the same entry: there is no moment in which they disagree.
 func (t *txn) moveReady(m *Move, bytes int64) *Refusal {
 	alone := m.Jail == ""
 	switch {
@@ -104,7 +104,7 @@ func (t *txn) moveReady(m *Move, bytes int64) *Refusal {
 	}
 	now.PlacedAt = t.s.Now
 	j, _ := t.jails.get(string(m.Jail))
-	if alone || j.Want != WantRunning {
+	if alone || now.Seq == 0 || j.Want != WantRunning { // what did not run starts, or not, by its own rules
 		t.endMove(&now, "")
 		return nil
 	}

@@ -2,7 +2,7 @@ package scheduler
 
 import "github.com/rexcarcer/rexcarcer/fsm"
 
-// A volume is on the host where its jail ran last. Starting the jail
+// A volume is on the host that said so, or where its jail ran last. Starting the jail
 // elsewhere would give it an empty one, which for a database is worse than
 // waiting.
 func volumeOK(_ *fleet, n *need, h *fsm.Host) bool { return n.home == "" || n.home == h.ID }
@@ -15,21 +15,14 @@ func volumeWhy(f *fleet, n *need, _ *fsm.Host) string {
 			where += ", which is " + string(h.State)
 		}
 	}
-	return "volume " + ownVolume(n) + " is on " + where
+	if v := ownVolume(n); v != "" {
+		return "volume " + v + " is on " + where
+	}
+	return "it is about to move from " + where
 }
 
 // volumeHome is the host that holds m's own volumes; "" if it has none yet.
-func volumeHome(m *member) fsm.HostID {
-	if m.run == nil {
-		return ""
-	}
-	for i := range m.jail.Spec.Volumes {
-		if m.jail.Spec.Volumes[i].Source == "" {
-			return m.run.Host
-		}
-	}
-	return ""
-}
+func volumeHome(m *member) fsm.HostID { return m.home }
 
 func ownVolume(n *need) string {
 	for i := range n.jail.Volumes {

@@ -57,6 +57,7 @@ func (p *pass) fleet() *fleet {
 		f.hosts = append(f.hosts, h)
 		f.seats = append(f.seats, newSeat(h.Capacity, used))
 	}
+	f.reserveForMoves()
 	p.f = f
 	return f
 }

@@ -218,6 +218,12 @@ func naiveUsed(s *fsm.State, chosen map[string]fsm.HostID, h *fsm.Host) fsm.Reso
 	for _, r := range s.RunsOn(h.ID) {
 		used = used.Add(r.Res)
 	}
+	for _, m := range s.Moves.All { // what comes needs its place
+		j, ok := s.Jails.Get(string(m.Jail))
+		if ok && m.To == h.ID && m.Active() && m.Phase != fsm.MovePlaced && j.Want == fsm.WantRunning {
+			used = used.Add(fsm.Demand(&j.Spec))
+		}
+	}
 	for name, id := range chosen {
 		if id == h.ID {
 			j, _ := s.Jails.Get(name)
@@ -236,15 +242,17 @@ func naiveOpen(s *fsm.State, c candidate, h *fsm.Host) bool {
 	if h.Runtime != "sim" && j.OS != "" && j.OS != h.OS {
 		return false
 	}
-	for _, v := range j.Volumes {
-		if v.Source == "" && c.m.run != nil && c.m.run.Host != h.ID {
-			return false
-		}
+	home := s.HomeOf(c.m.jail)
+	if m := s.ActiveMove(j.Name); m != nil {
+		home = m.From
+	}
+	if home != "" && home != h.ID {
+		return false
 	}
 	b, ok := s.Builds.Get(j.ImageKey)
 	held := ok && slices.ContainsFunc(b.Hosts, func(id fsm.HostID) bool {
 		at, known := s.Hosts.Get(string(id))
-		return id == h.ID || known && at.State != fsm.HostLost
+		return id == h.ID || known && at.State != fsm.HostLost && (at.OS == h.OS && at.Arch == h.Arch || h.Runtime == "sim")
 	})
 	if !held {
 		return false

@@ -12,7 +12,7 @@ import (
 // healthy for min_healthy before the next goes.
 func (p *pass) roll() {
 	p.lag = slices.DeleteFunc(p.lag, func(m *member) bool { return m.ending })
-	if len(p.lag) > 0 {
+	if len(p.lag)+len(p.strays) > 0 {
 		p.reserveForLeavers()
 	}
 	for len(p.lag) > 0 {
@@ -22,6 +22,9 @@ func (p *pass) roll() {
 		}
 		p.rollGroup(p.lag[0].g, p.lag[:n])
 		p.lag = p.lag[n:]
+	}
+	for _, m := range p.strays {
+		p.moveOff(m)
 	}
 }
 
@@ -94,6 +97,8 @@ func (p *pass) away(g *group) int {
 		}
 		stopping := m.live() && (m.run.StopWhy != "" || m.ending)
 		switch lagging := m.live() && !stopping && (!m.current() || p.leaving(m)); {
+		case m.move != nil:
+			n++
 		case lagging:
 		case !m.healthy() || stopping:
 			n++
@@ -111,6 +116,9 @@ func (p *pass) away(g *group) int {
 // replace stops m if its next Run would find a host, and reports whether it
 // did. A jail that runs is worth more than one that waits for room.
 func (p *pass) replace(m *member) bool {
+	if m.home != "" && p.leaving(m) {
+		return p.moveOff(m)
+	}
 	f := p.fleet()
 	c := f.classOf(m, 0)
 	from, known := f.index[m.run.Host]

@@ -60,6 +60,7 @@ type pass struct {
 	start  []candidate // jails to place
 	lag    []*member   // live Runs that must be replaced, in the order of groups
 
+	strays  []*member // do not run, and their volumes are on a host that drains
 	leavers []*member // already asked to leave a draining host, not yet gone
 
 	pushed []*member // asked to stop for another jail, not yet gone
@@ -85,6 +86,9 @@ type member struct {
 	run    *fsm.Run
 	placed int32 // 1 + the host that this pass chose; 0: none
 	ending bool  // this pass asks its Run to stop for another jail
+
+	home fsm.HostID // has the jail's volumes; "": any host will do
+	move *fsm.Move  // goes on, of the jail or of a volume of it; nil: none does
 }
 
 func (m *member) name() fsm.JailName { return fsm.JailName(m.jail.Spec.Name) }
@@ -119,6 +123,7 @@ func newPass(s *fsm.State, now fsm.Time) *pass {
 		ranked = ranked || j.Spec.Place.Priority != 0
 		run, _ := s.Runs.Get(name)
 		g.members = append(g.members, member{g: g, jail: j, run: run})
+		p.findMoves(&g.members[len(g.members)-1])
 	}
 	for _, g := range p.groups {
 		slices.SortFunc(g.members, func(a, b member) int {
@@ -144,12 +149,18 @@ func (p *pass) scanGroup(g *group) {
 			if m.run.PushedBy != "" {
 				p.pushed = append(p.pushed, m)
 			}
+		case m.live() && want == fsm.WantRunning && m.move != nil:
+			if !m.current() || p.leaving(m) {
+				p.pend(m, p.onItsWay(m.move), nil)
+			}
 		case m.live() && want == fsm.WantRunning:
 			if !m.current() || p.leaving(m) {
 				p.lag = append(p.lag, m)
 			}
 		case m.live():
 			p.stop(m, stopWhy(want))
+		case p.stranded(m):
+			p.strays = append(p.strays, m)
 		case want == fsm.WantRunning:
 			p.scanStart(m)
 		}
@@ -166,6 +177,10 @@ func stopWhy(w fsm.Want) string {
 // scanStart makes a candidate of m, which has no live Run, or says what it
 // waits for.
 func (p *pass) scanStart(m *member) {
+	if why := p.held(m); why != "" {
+		p.pend(m, why, nil)
+		return
+	}
 	if why := p.waitsFor(m); why != "" {
 		p.pend(m, why, nil)
 		return

@@ -195,6 +195,8 @@ func describe(dec *Decision) string {
 				fmt.Fprintf(&b, ", attempt %d", c.Attempt)
 			}
 			fmt.Fprintf(&b, ": %s\n", c.Why)
+		case fsm.MoveJail:
+			fmt.Fprintf(&b, "move %s to %s: %s\n", c.Jail, c.To, c.Why)
 		case fsm.StopRun:
 			fmt.Fprintf(&b, "stop %s#%d: %s\n", c.Jail, c.Seq, c.Why)
 		}

@@ -72,6 +72,8 @@ func brief(cmd fsm.Command) string {
 	switch c := cmd.(type) {
 	case fsm.PlaceJail:
 		return fmt.Sprintf("%s run %d on %s: %s", c.Jail, c.Seq, c.Host, c.Why)
+	case fsm.MoveJail:
+		return fmt.Sprintf("%s to %s: %s", c.Jail, c.To, c.Why)
 	case fsm.StopRun:
 		return fmt.Sprintf("%s run %d: %s", c.Jail, c.Seq, c.Why)
 	case fsm.ReportRun:

@@ -65,17 +65,30 @@ jail "db" {
 `)
 }
 
-// running counts the first processes whose command line has mark.
+// running counts the first processes whose command line has mark: those that
+// a marked one has just forked, and that are not yet another program, are none.
 func running(t *testing.T, mark string) int {
 	t.Helper()
 	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 0
+	parent := map[string]string{} // of those that are marked
 	for _, name := range names {
 		b, err := os.ReadFile(name)
-		if args := strings.Split(string(b), "\x00"); err == nil && len(args) > 3 && args[0] == "/bin/sh" && args[3] == mark {
+		stat, serr := os.ReadFile(filepath.Join(filepath.Dir(name), "stat"))
+		args := strings.Split(string(b), "\x00")
+		if err != nil || serr != nil || len(args) < 4 || args[0] != "/bin/sh" || args[3] != mark {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if fields := strings.Fields(rest); len(fields) > 1 && fields[0] != "Z" {
+			parent[filepath.Base(filepath.Dir(name))] = fields[1]
+		}
+	}
+	n := 0
+	for _, p := range parent {
+		if _, forked := parent[p]; !forked {
 			n++
 		}
 	}

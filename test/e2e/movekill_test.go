@@ -68,9 +68,11 @@ func killsOfMoves() (all []killOfMove) {
 	if os.Getenv("FAULTS") == "" {
 		return []killOfMove{{"target", "asked"}, {"source", "stopped"}, {"target", "stopped"}, {"source", "placed"}}
 	}
-	for range 2 { // once in each direction
+	for _, order := range [][]string{{"source", "target"}, {"target", "source"}} { // so each in both directions
 		for _, phase := range movePhases {
-			all = append(all, killOfMove{"source", phase}, killOfMove{"target", phase})
+			for _, who := range order {
+				all = append(all, killOfMove{who, phase})
+			}
 		}
 	}
 	return all
