@@ -149,3 +149,29 @@ func (s *State) HomeOf(j *Jail) HostID {
 	}
 	return ""
 }
+
+// MoveSteps is the next step of each Move, if the hosts that are there do
+// their part and nothing goes wrong: what a dry run does in their place.
+func (s *State) MoveSteps() (steps []MoveStep) {
+	there := func(id HostID) bool {
+		h, ok := s.Hosts.Get(string(id))
+		return ok && h.State != HostLost
+	}
+	for _, m := range s.Moves.All {
+		step := MoveStep{Object: m.Object(), ID: m.ID, Host: m.To}
+		switch {
+		case m.Phase == MoveAsked && m.Jail != "":
+			step.Did = DidCopy
+		case m.Phase == MoveAsked || m.Phase == MoveStopped:
+			step.Did = DidReady
+		case m.Phase.Over() && !m.ToClean && there(m.To):
+			step.Did = DidClean
+		case m.Phase.Over() && !m.FromClean && there(m.From):
+			step.Did, step.Host = DidClean, m.From
+		default:
+			continue
+		}
+		steps = append(steps, step)
+	}
+	return steps
+}

@@ -101,6 +101,12 @@ func (d *dryRun) agents() (moved bool, err error) {
 		}
 		moved = true
 	}
+	for _, step := range d.s.MoveSteps() {
+		if _, err := d.apply(step); err != nil {
+			return false, err
+		}
+		moved = true
+	}
 	return moved, nil
 }
 

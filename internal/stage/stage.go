@@ -91,29 +91,7 @@ func (st *Stage) Agents() int {
 		st.Must(c)
 		moved++
 	}
-	return moved + st.moves()
-}
-
-// moves does what hosts do for jails that move; nothing ever goes wrong.
-func (st *Stage) moves() (moved int) {
-	there := func(id fsm.HostID) bool {
-		h, ok := st.S.Hosts.Get(string(id))
-		return ok && h.State != fsm.HostLost
-	}
-	for _, m := range st.S.Moves.All {
-		step := fsm.MoveStep{Object: m.Object(), ID: m.ID, Host: m.To}
-		switch {
-		case m.Phase == fsm.MoveAsked && m.Jail != "":
-			step.Did = fsm.DidCopy
-		case m.Phase == fsm.MoveAsked || m.Phase == fsm.MoveStopped:
-			step.Did = fsm.DidReady
-		case m.Phase.Over() && !m.ToClean && there(m.To):
-			step.Did = fsm.DidClean
-		case m.Phase.Over() && !m.FromClean && there(m.From):
-			step.Did, step.Host = fsm.DidClean, m.From
-		default:
-			continue
-		}
+	for _, step := range st.S.MoveSteps() {
 		st.Must(step)
 		moved++
 	}
