@@ -85,7 +85,7 @@ func (s *Server) carriedTo(r *request, to fsm.HostID) bool {
 	}
 	// A build's progress is written while its context is still read. A
 	// connection on which that was so is not used again, see buildImage.
-	if err := r.rc.EnableFullDuplex(); err == nil && r.Method == http.MethodPost {
+	if err := r.rc.EnableFullDuplex(); err == nil && r.Method != http.MethodGet {
 		r.w.Header().Set("Connection", "close")
 	}
 	r.Header.Set(HeaderCarried, string(s.cfg.Host.ID()))

@@ -66,6 +66,28 @@ func failedAs(err error) error {
 	return fail("failed", "", "", "%v", err)
 }
 
+// uploadBase takes a form whose parts are the files of a bundle, or one archive.
+func (s *Server) uploadBase(r *request) error {
+	name := r.PathValue("name")
+	form, err := r.MultipartReader()
+	if err != nil {
+		return fail("bad_request", "", "send multipart/form-data with a part for each file", "%v", err)
+	}
+	// Who is still sending would not read the answer.
+	defer func() { _, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxRest)) }()
+	err = s.cfg.Host.UploadBase(r.Context(), name, func() (string, io.Reader, error) {
+		part, err := form.NextPart()
+		if err != nil {
+			return "", nil, err
+		}
+		return part.FileName(), part, nil
+	})
+	if err != nil {
+		return failedAs(err)
+	}
+	return r.reply(s.cfg.Log.State().Index, Uploaded{Ref: "upload:" + name})
+}
+
 func (s *Server) unpinBase(r *request) error {
 	return s.propose(r, fsm.UnpinBase{Ref: r.URL.Query().Get("ref")})
 }

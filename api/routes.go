@@ -91,6 +91,7 @@ func table() []route {
 
 		{method: "GET", pattern: "/v1/bases", access: forRead, summary: "What references to bases are pinned to", out: []BaseRow{}, handle: (*Server).listBases},
 		{method: "POST", pattern: "/v1/bases/pin", access: forWrite, summary: "What a reference to a base means: pinned at the first time, looked at again with update", query: []param{pHost}, in: PinRequest{}, out: PinResult{}, handle: (*Server).pinBase},
+		{method: "PUT", pattern: "/v1/bases/uploads/{name}", access: forWrite, summary: "Send a base: a multipart form of the files of a signed bundle, or of one tar archive", query: []param{pHost}, out: Uploaded{}, limit: maxUpload, stream: true, handle: atHost((*Server).uploadBase)},
 		{method: "POST", pattern: "/v1/bases/look", access: forWrite, summary: "What a reference to a base means on the host that is asked; nothing is pinned", in: lookRequest{}, out: fsm.Base{}, handle: (*Server).lookBase},
 		{method: "DELETE", pattern: "/v1/bases", access: forWrite, summary: "Forget what a reference means", query: []param{{"ref", "string", "as written after BASE"}}, out: Applied{}, handle: (*Server).unpinBase},
 		{method: "GET", pattern: "/v1/signers", access: forRead, summary: "Whose signatures on bases count", out: []SignerRow{}, handle: (*Server).listSigners},

@@ -20,10 +20,11 @@ import (
 
 // Limits of a request.
 const (
-	maxBody       = 1 << 20  // bytes, where a route says nothing else
-	maxWish       = 8 << 20  // bytes of a wish: one log entry must hold it
-	maxContext    = 8 << 30  // bytes of a packed build context
-	maxHeader     = 64 << 10 // bytes
+	maxBody       = 1 << 20        // bytes, where a route says nothing else
+	maxWish       = 8 << 20        // bytes of a wish: one log entry must hold it
+	maxContext    = 8 << 30        // bytes of a packed build context
+	maxUpload     = 64<<30 + 2<<20 // bytes of a base that is sent
+	maxHeader     = 64 << 10       // bytes
 	requestTime   = time.Minute
 	streamStall   = 30 * time.Second // a stream's peer must take something in this time
 	keepAlive     = 15 * time.Second // between signs of life on a silent stream

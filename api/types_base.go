@@ -15,6 +15,8 @@ type Bases interface {
 	// LookBase says what ref means now. No Digest: it is made on the host, or is an image. known is what it meant before,
 	// nil for nothing; something older is an error unless downgrade.
 	LookBase(ctx context.Context, ref string, known *fsm.Base, downgrade bool) (fsm.Base, error)
+	// UploadBase keeps what a user sends as the base upload:NAME. next hands out the files until io.EOF.
+	UploadBase(ctx context.Context, name string, next func() (file string, content io.Reader, err error)) error
 	// ExportImage writes the root file system that a name means, packed by zstd, in the format tar or zfs; "" is that of the
 	// host's storage. open is called once, before the first byte, with the format that was taken.
 	ExportImage(ctx context.Context, name, format string, open func(format string) io.Writer) error
@@ -36,10 +38,15 @@ type PinResult struct {
 	Origin  *Origin `json:"origin,omitempty"`
 }
 
+// Uploaded is a base that was sent.
+type Uploaded struct {
+	Ref string `json:"ref"` // what BASE can say
+}
+
 // Origin is who stands for a base from elsewhere.
 type Origin struct {
 	Ref      string    `json:"ref"`
-	Kind     string    `json:"kind"` // bundle, oci, freebsd
+	Kind     string    `json:"kind"` // bundle, oci, freebsd, upload
 	Digest   string    `json:"digest"`
 	Version  uint64    `json:"version,omitempty"`
 	Created  time.Time `json:"created,omitzero"`

@@ -70,6 +70,14 @@ func (a *Agent) LookBase(ctx context.Context, ref string, known *fsm.Base, downg
 	return b, nil
 }
 
+// UploadBase keeps what a user sends as upload:NAME, see source.Sources.Upload.
+func (a *Agent) UploadBase(ctx context.Context, name string, next func() (file string, content io.Reader, err error)) error {
+	if a.features.Simulated {
+		return errors.New("images are simulated here: nothing can be uploaded")
+	}
+	return a.builder.Guarded(ctx, func(ctx context.Context) error { return a.sources.Upload(ctx, name, next) })
+}
+
 // buildSources are the sources as a build uses them.
 type buildSources struct{ a *Agent }
 

@@ -41,7 +41,11 @@ func (a *Agent) Build(ctx context.Context, r build.Request, progress func(build.
 		progress(build.Event{Kind: build.StepCached, Image: r.Image.Name, Text: "simulated: nothing is built"})
 		return build.Result{Key: r.Image.Key, StepsCached: len(r.Image.Steps)}, nil
 	}
-	return a.builder.Build(ctx, r, progress)
+	res, err := a.builder.Build(ctx, r, progress)
+	if err == nil { // an image stands on it now
+		err = a.sources.DropUpload(r.Image.Base)
+	}
+	return res, err
 }
 
 // DebugImage runs a command in a jail of its own on what a name of the

@@ -8,7 +8,9 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -49,6 +51,36 @@ func (h *Host) LookBase(_ context.Context, ref string, known *fsm.Base, _ bool) 
 	digest := sha256.Sum256([]byte(ref + string(rune('0'+b.Version))))
 	b.Digest = "sha256:" + hex.EncodeToString(digest[:])
 	return b, nil
+}
+
+// UploadBase implements api.Host: what is sent is counted.
+func (h *Host) UploadBase(_ context.Context, name string, next func() (file string, content io.Reader, err error)) error {
+	var all []string
+	for {
+		file, content, err := next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		n, err := io.Copy(io.Discard, content)
+		if err != nil {
+			return err
+		}
+		all = append(all, fmt.Sprintf("%s %d", file, n))
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.uploads = append(h.uploads, name+": "+strings.Join(all, ", "))
+	return nil
+}
+
+// Uploads are what was sent.
+func (h *Host) Uploads() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.uploads)
 }
 
 // ExportImage implements api.Host: one file, which says whose it is.

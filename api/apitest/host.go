@@ -25,6 +25,7 @@ type Host struct {
 
 	mu      sync.Mutex       // guards built and volumes
 	built   []string         // keys, in order
+	uploads []string         // guarded by mu
 	volumes []api.VolumeShow // by name
 	stream  chan string
 }

@@ -21,6 +21,10 @@ func (h apiHost) LookBase(ctx context.Context, ref string, known *fsm.Base, down
 	return h.d.agent.LookBase(ctx, ref, known, downgrade)
 }
 
+func (h apiHost) UploadBase(ctx context.Context, name string, next func() (file string, content io.Reader, err error)) error {
+	return h.d.agent.UploadBase(ctx, name, next)
+}
+
 func (h apiHost) ExportImage(ctx context.Context, name, format string, open func(format string) io.Writer) error {
 	return h.d.agent.ExportImage(ctx, name, format, func(f zfssync.Format) io.Writer { return open(string(f)) })
 }

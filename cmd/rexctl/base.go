@@ -18,12 +18,13 @@ import (
 func baseCommand() *cli.Command {
 	tag := &cli.StringFlag{Name: "tag", Aliases: []string{"t"}, Usage: "give it this `NAME[:TAG]`; default is the end of the reference"}
 	older := &cli.BoolFlag{Name: "allow-downgrade", Usage: "also a version that is older than the one before"}
+	upload := &cli.BoolFlag{Name: "upload", Usage: "send the files of this machine; so it is without being said where the daemon is on another one"}
 	at := hostFlag("the `HOST` that makes it; default is the one that answers")
 	return &cli.Command{Name: "base", Usage: "bases: create, import, update, sign, verify, trust, untrust, ls, rm", Subcommands: []*cli.Command{
 		{Name: "create", Usage: "make a base and give it a name", ArgsUsage: "debian:SUITE|freebsd:RELEASE|oci:REF|http://HOST/NAME|DIRECTORY|TARBALL|host:/", Action: baseCreate, Flags: []cli.Flag{
-			tag, older, &cli.StringFlag{Name: "manifest-digest", Usage: "of freebsd:RELEASE: the `SHA256` of its MANIFEST"}, at,
+			tag, older, &cli.StringFlag{Name: "manifest-digest", Usage: "of freebsd:RELEASE: the `SHA256` of its MANIFEST"}, at, upload,
 		}},
-		{Name: "import", Usage: "take over a signed bundle and give it a name", ArgsUsage: "DIRECTORY/NAME|http://HOST/NAME", Action: baseImport, Flags: []cli.Flag{tag, older, at}},
+		{Name: "import", Usage: "take over a signed bundle and give it a name", ArgsUsage: "DIRECTORY/NAME|http://HOST/NAME", Action: baseImport, Flags: []cli.Flag{tag, older, at, upload}},
 		{Name: "update", Usage: "look again what references mean; the next plan shows what changes", ArgsUsage: "REFERENCE...", Action: baseUpdate, Flags: []cli.Flag{older}},
 		{Name: "sign", Usage: "write an image as a signed bundle", ArgsUsage: "IMAGE", Action: baseSign, Flags: []cli.Flag{
 			&cli.StringFlag{Name: "cert", Usage: "the signer's certificate, a PEM `FILE`"},
@@ -110,6 +111,9 @@ func makeBase(c *cli.Context, ref string) error {
 	}
 	defer client.Close()
 	client = client.On(c.String("host"))
+	if ref, err = uploaded(c, client, ref); err != nil {
+		return err
+	}
 	if !madeHere(ref) {
 		if _, err := client.PinBase(c.Context, api.PinRequest{Ref: ref, Update: true, AllowDowngrade: c.Bool("allow-downgrade")}); err != nil {
 			return err

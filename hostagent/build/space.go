@@ -53,6 +53,20 @@ func (b *Builder) watchSpace(ctx context.Context) (watched context.Context, stop
 	return watched, func() { cancel(context.Canceled); <-done }
 }
 
+// Guarded runs do, which writes where images are kept, and ends it before the disk is full.
+func (b *Builder) Guarded(ctx context.Context, do func(ctx context.Context) error) error {
+	if err := b.checkSpace(); err != nil {
+		return err
+	}
+	watched, stop := b.watchSpace(ctx)
+	defer stop()
+	err := do(watched)
+	if full := outOfSpace(watched); err != nil && full != nil {
+		return full
+	}
+	return err
+}
+
 // outOfSpace is the cause if watchSpace has ended ctx.
 func outOfSpace(ctx context.Context) error {
 	if cause := context.Cause(ctx); errors.Is(cause, zfssync.ErrNoSpace) {

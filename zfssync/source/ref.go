@@ -29,6 +29,8 @@ func (s *Sources) parse(ref string) (p place, pin string, ok bool) {
 		return &ociPlace{s: s, ref: strings.TrimPrefix(ref, "oci:")}, "", true
 	case strings.HasPrefix(plain, "freebsd:"):
 		return &freebsdPlace{s: s, release: strings.TrimPrefix(plain, "freebsd:"), pin: pin}, "", true
+	case strings.HasPrefix(plain, uploadScheme):
+		return s.upload(strings.TrimPrefix(plain, uploadScheme)), pin, true
 	case filepath.IsAbs(plain):
 		stem := bundle.Stem(plain)
 		if info, err := os.Stat(stem + bundle.MetaSuffix); err == nil && info.Mode().IsRegular() {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +36,7 @@ const MaxPayload = 64 << 30
 // Origin says what a base is and who stands for it.
 type Origin struct {
 	Ref      string    `json:"ref"`  // as the user wrote it
-	Kind     string    `json:"kind"` // bundle, oci, freebsd
+	Kind     string    `json:"kind"` // bundle, oci, freebsd, upload
 	Digest   string    `json:"digest"`
 	Version  uint64    `json:"version,omitempty"`
 	Created  time.Time `json:"created,omitzero"`
@@ -234,7 +235,7 @@ func (s *Sources) Sweep() error {
 		}
 		for _, e := range entries {
 			info, err := e.Info()
-			if err == nil && dir == "partial" && s.c.Now().Sub(info.ModTime()) < keepPartial {
+			if err == nil && dir == "partial" && !strings.HasPrefix(e.Name(), uploadTemp) && s.c.Now().Sub(info.ModTime()) < keepPartial {
 				continue
 			}
 			errs = append(errs, os.RemoveAll(filepath.Join(s.dir(dir), e.Name())))
