@@ -13,7 +13,7 @@ type need struct {
 	jail    *spec.Jail
 	image   string     // Key; "": nobody knows the image
 	build   *fsm.Build // who holds it; nil: nobody
-	offered bool       // a host that is there holds it: the others can get it
+	offered []kind     // of hosts that are there and hold it: others like them can get it
 	home    fsm.HostID // host that has the jail's volumes; "": any host will do
 	terms   []condition
 }
@@ -54,7 +54,9 @@ func (f *fleet) needOf(m *member) need {
 	if n.image != "" {
 		n.build, _ = f.s.Builds.Get(n.image)
 	}
-	n.offered = n.build != nil && offered(f.s, n.build)
+	if n.build != nil {
+		n.offered = offered(f.s, n.build)
+	}
 	return n
 }
 
