@@ -67,10 +67,15 @@ SEEDS ?= 20000
 sim: ## the simulated cluster, as many stories as SEEDS says (make test tells 2,000)
 	SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -v -timeout 60m -run 'TestTroubleHarmsNobody$$' ./internal/sim
 
+# Their tests are linked for FreeBSD as well: those of what differs there.
+FREEBSD_TESTS := ./jail ./netd ./zfssync ./hostagent ./dnsd ./internal/run ./cmd/rexcarcer
 .PHONY: cross
 cross: ## FreeBSD: build, vet and compile the tests, amd64 and arm64; Linux arm64 too
 	@for t in freebsd/amd64 freebsd/arm64 linux/arm64; do \
-		echo "== $$t"; GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build ./... && GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) vet ./... || exit 1; done
+		echo "== $$t"; export GOOS=$${t%/*} GOARCH=$${t#*/}; $(GO) build ./... && $(GO) vet ./... || exit 1; done
+	@for a in amd64 arm64; do \
+		echo "== freebsd/$$a: tests"; out=$$(mktemp -d); GOOS=freebsd GOARCH=$$a $(GO) test -c -o $$out/ $(FREEBSD_TESTS) || { rm -rf $$out; exit 1; }; \
+		echo "$$(ls $$out | wc -l) test programs"; rm -rf $$out; done
 
 .PHONY: freebsd-pkg
 freebsd-pkg: ## packages for FreeBSD's pkg(8) in dist/, amd64 and arm64
