@@ -21,7 +21,7 @@ func testPin(version uint64) PinBase {
 }
 
 func drawBase(rt *rapid.T) Command {
-	switch rapid.IntRange(0, 4).Draw(rt, "what") {
+	switch rapid.IntRange(0, 5).Draw(rt, "what") {
 	case 0:
 		return testSigner(rapid.SampledFrom([]string{"alice", "bob", "Zoe"}).Draw(rt, "signer"))
 	case 1:
@@ -33,6 +33,8 @@ func drawBase(rt *rapid.T) Command {
 		return c
 	case 3:
 		return UnpinBase{rapid.SampledFrom([]string{"http://h/a", "oci:b"}).Draw(rt, "ref")}
+	case 4:
+		return ReportFetch{Key: testKey(rapid.IntRange(0, 3).Draw(rt, "key")), Host: drawHost.Draw(rt, "host"), State: rapid.SampledFrom([]FetchState{FetchBegun, FetchDone, "?"}).Draw(rt, "state"), Bytes: 7}
 	}
 	return RefuseBase{"oci:b", drawHost.Draw(rt, "host"), "bomb", "too much"}
 }
@@ -51,6 +53,8 @@ func (l *log) pins() {
 	l.must(other)
 	l.must(UnpinBase{"oci:app"})
 	l.must(RefuseBase{"http://host/debian12", "h1", "wrong_hash", "it was changed"})
+	l.must(ReportFetch{Key: testKey(11), Host: "h1", State: FetchBegun})
+	l.must(ReportFetch{Key: testKey(11), Host: "h1", State: FetchDone, From: []string{"h2"}, Bytes: 5, Took: 1})
 }
 
 func TestABuildRemembersWhatItStandsOn(t *testing.T) {

@@ -206,6 +206,7 @@ var decoders = map[string]func([]byte) (Command, error){
 	PinBase{}.Kind():       decodeAs[PinBase],
 	UnpinBase{}.Kind():     decodeAs[UnpinBase],
 	RefuseBase{}.Kind():    decodeAs[RefuseBase],
+	ReportFetch{}.Kind():   decodeAs[ReportFetch],
 
 	MoveJail{}.Kind():     decodeAs[MoveJail],
 	MoveVolume{}.Kind():   decodeAs[MoveVolume],

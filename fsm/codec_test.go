@@ -67,6 +67,7 @@ func everyCommand() []Command {
 		ReportOverlay{"h1", testOverlayKey(1), testOverlayKey(2), "10.0.0.1:51820", "userspace"},
 		RekeyHost{"h1"},
 		RefuseBase{"http://host/debian12", "h1", "untrusted_signer", "nobody trusts it"},
+		ReportFetch{testKey(7), "h1", FetchFailed, []string{"one", "two"}, 1 << 20, 1500000000, "cut"},
 	}
 }
 
