@@ -183,6 +183,7 @@ func TestAJailMovesWithItsVolumes(t *testing.T) {
 		from, to = to, from
 	}
 	refusedMoves(t, a)
+	forcedMove(t, a, sum)
 	a.destroy(t, "moving")
 	movesAlone(t, a, b)
 }
@@ -213,6 +214,40 @@ func refusedMoves(t *testing.T, a *host) {
 	if now := a.ps(t)["db"]; now.Host != before.Host || now.Restarts != before.Restarts || now.Phase != "running" {
 		t.Errorf("after the refusals: %+v, before: %+v", now, before)
 	}
+}
+
+// forcedMove: what the file forbids is done by force only; a host that drains
+// sends the jail back to where the file wants it.
+func forcedMove(t *testing.T, a *host, sum string) {
+	t.Helper()
+	here := a.ps(t)["db"].Host
+	there := map[string]string{"left": "right", "right": "left"}[here]
+	keeper(t, a, "moving", "mark-moves", "  placement {\n    constraint = \"host == "+here+"\"\n  }")
+	if r := a.ctl("jail", "move", "db", "--to", there); r.code != 1 || !strings.Contains(r.stderr, "does not satisfy host == "+here) || !strings.Contains(r.stderr, "--force") {
+		t.Errorf("a move that the file forbids: %s", r)
+	}
+	a.must(t, "jail", "move", "db", "--to", there, "--force")
+	if now := a.ps(t)["db"]; now.Host != there {
+		t.Errorf("by force it is on %s, want %s", now.Host, there)
+	}
+	a.must(t, "host", "drain", there)
+	poll(t, time.Minute, "it has left the host that drains, with its data", func() error {
+		row, err := a.rows()
+		if err != nil || row["db"].Host != here || row["db"].Phase != "running" {
+			return fmt.Errorf("%+v, %v", row["db"], err)
+		}
+		if r := a.ctl("exec", "db", "--", "sha256sum", "/data/big"); r.stdout != sum {
+			return fmt.Errorf("%s, want %s", r, sum)
+		}
+		return nil
+	})
+	a.must(t, "host", "undrain", there)
+	poll(t, time.Minute, "both hosts have tidied up", func() error {
+		if m, err := lastMove(a, "db"); err != nil || !m.Clean || m.Phase != "done" || !strings.Contains(m.Reason, "drains") {
+			return fmt.Errorf("%+v, %v", m, err)
+		}
+		return nil
+	})
 }
 
 // movesAlone: a volume that outlived its jail goes to the other host and back.
