@@ -112,9 +112,10 @@ func lastMove(h *host, object string) (api.MoveRow, error) {
 	return rows[len(rows)-1], nil
 }
 
-func volumesOf(t *testing.T, h *host) (names []string) {
+// volumesOn are the names of what the host called name has.
+func volumesOn(t *testing.T, h *host, name string) (names []string) {
 	t.Helper()
-	for _, v := range decode[[]api.VolumeRow](t, h, "volume", "ls") {
+	for _, v := range decode[[]api.VolumeRow](t, h, "volume", "ls", "--host", name) {
 		names = append(names, v.Name)
 	}
 	return names
@@ -136,7 +137,7 @@ func TestAJailMovesWithItsVolumes(t *testing.T) {
 	}
 	name := func(h *host) string { return map[*host]string{a: "left", b: "right"}[h] }
 	a.must(t, "exec", "db", "--", "sh", "-c", "head -c 3000000 /dev/urandom >/data/big; ln /data/big /data/twin; chown 7:8 /data/big; mkfifo /data/pipe; ln -s big /data/link; mkdir -m 700 /data/d; echo old >/data/gone")
-	from.must(t, "volume", "snapshot", "moving.db.data@kept")
+	a.must(t, "volume", "snapshot", "moving.db.data@kept", "--host", name(from))
 	a.must(t, "exec", "db", "--", "rm", "/data/gone")
 	sum := a.must(t, "exec", "db", "--", "sha256sum", "/data/big")
 	list := "cd /data && find . ! -name beat -exec stat -c '%n %F %a %u %g %h %s' {} + | sort"
@@ -173,10 +174,10 @@ func TestAJailMovesWithItsVolumes(t *testing.T) {
 			}
 			return nil
 		})
-		if got := volumesOf(t, from); len(got) != 0 {
+		if got := volumesOn(t, a, name(from)); len(got) != 0 {
 			t.Errorf("%s still has the volumes %v", name(from), got)
 		}
-		show := decode[api.VolumeShow](t, to, "volume", "show", "moving.db.data")
+		show := decode[api.VolumeShow](t, a, "volume", "show", "moving.db.data", "--host", name(to))
 		if len(show.Snapshot) != 1 || show.Snapshot[0].Name != "kept" || show.Host != name(to) {
 			t.Errorf("the volume there is %+v, want it with its snapshot and no other", show)
 		}
@@ -185,7 +186,7 @@ func TestAJailMovesWithItsVolumes(t *testing.T) {
 	refusedMoves(t, a)
 	forcedMove(t, a, sum)
 	a.destroy(t, "moving")
-	movesAlone(t, a, b)
+	movesAlone(t, a)
 }
 
 // refusedMoves: what cannot be done says why, and the jail does not notice.
@@ -251,21 +252,21 @@ func forcedMove(t *testing.T, a *host, sum string) {
 }
 
 // movesAlone: a volume that outlived its jail goes to the other host and back.
-func movesAlone(t *testing.T, a, b *host) {
+func movesAlone(t *testing.T, a *host) {
 	t.Helper()
 	for range 2 {
-		from, to, target := a, b, "right"
-		if len(volumesOf(t, a)) == 0 {
-			from, to, target = b, a, "left"
+		from, to := "left", "right"
+		if len(volumesOn(t, a, from)) == 0 {
+			from, to = to, from
 		}
-		a.must(t, "volume", "move", "db.data", "--to", target)
+		a.must(t, "volume", "move", "db.data", "--to", to)
 		poll(t, time.Minute, "the old copy goes", func() error {
 			if m, err := lastMove(a, "moving.db.data"); err != nil || !m.Clean {
 				return fmt.Errorf("%+v, %v", m, err)
 			}
 			return nil
 		})
-		if here, there := volumesOf(t, from), volumesOf(t, to); len(here) != 0 || len(there) != 1 {
+		if here, there := volumesOn(t, a, from), volumesOn(t, a, to); len(here) != 0 || len(there) != 1 {
 			t.Errorf("the old host has %v, the new one %v", here, there)
 		}
 	}
