@@ -44,6 +44,7 @@ func table() []route {
 		{method: "PUT", pattern: "/v1/wishes/{name}", access: forWrite, summary: "Make this wish the truth; If-Match holds the plan's base_index", query: []param{pBase}, in: spec.Wish{}, out: Applied{}, limit: maxWish, handle: (*Server).applyWish},
 		{method: "DELETE", pattern: "/v1/wishes/{name}", access: forWrite, summary: "Remove all that the wish declared", query: []param{pBase}, out: Applied{}, handle: (*Server).destroyWish},
 		{method: "POST", pattern: "/v1/plan", access: forRead, summary: "What applying this wish would do", in: spec.Wish{}, out: Plan{}, limit: maxWish, handle: (*Server).plan},
+		{method: "POST", pattern: "/v1/what-if", access: forRead, summary: "Where jails would go if this happened", in: WhatIf{}, out: Outcome{}, limit: maxWish, handle: (*Server).whatIf},
 		{method: "GET", pattern: "/v1/wishes/{name}/destroy-plan", access: forRead, summary: "What destroying this wish would do", out: Plan{}, handle: (*Server).destroyPlan},
 
 		{method: "GET", pattern: "/v1/jails", access: forRead, summary: "All jails (ps)", query: []param{pNetwork, pWish, pIndex, pWait}, out: []JailRow{}, handle: (*Server).listJails},

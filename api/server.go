@@ -42,6 +42,7 @@ type Config struct {
 	Destroy  DestroyPlanner                 // nil: Plan is asked with an empty wish
 	Explain  Explainer                      // nil: what the State says is all
 	Place    Placer                         // nil: nobody can say
+	Guess    Guess                          // nil: the same
 	Hinders  Hinders                        // nil: a jail may move to any host
 	Live     func() map[fsm.HostID]HostLive // nil: this host leads
 	NewToken NewToken                       // nil: nobody can join this cluster

@@ -71,6 +71,7 @@ var examples = map[string]string{
 	"rexctl history":         "rexctl history jail/postgres",
 	"rexctl why":             "rexctl why elixir-cluster-1",
 	"rexctl why-not":         "rexctl why-not elixir-cluster-1 host2",
+	"rexctl what-if":         "rexctl what-if --kill host2 --add-host cpu=8,mem=32G",
 	"rexctl api":             "rexctl api GET /v1/status",
 	"rexctl context ls":      "rexctl context ls",
 	"rexctl context use":     "rexctl context use prod",

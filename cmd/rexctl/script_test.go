@@ -94,6 +94,7 @@ func serve(c *apitest.Cluster, path string) (stop func(), err error) {
 			}
 			return scheduler.Explain(s, jail, s.Now), nil
 		},
+		Guess: guess,
 	})
 	if err != nil {
 		return nil, err
@@ -109,6 +110,28 @@ func serve(c *apitest.Cluster, path string) (stop func(), err error) {
 		_ = s.Serve(ctx, l) // the scripts see what is wrong with it
 	}()
 	return func() { cancel(); <-done }, nil
+}
+
+// guess is what the daemon does for what-if.
+func guess(s *fsm.State, in api.WhatIf) (any, error) {
+	w := plan.WhatIf{Wish: in.Wish, Scale: in.Scale}
+	for _, h := range in.Add {
+		w.Add = append(w.Add, fsm.Host{ID: fsm.HostID(h.Name), Name: h.Name, Capacity: h.Capacity, Labels: h.Labels})
+	}
+	for _, id := range in.Lost {
+		w.Lost = append(w.Lost, fsm.HostID(id))
+	}
+	for _, id := range in.Drain {
+		w.Drain = append(w.Drain, fsm.HostID(id))
+	}
+	return w.Try(s, func(s *fsm.State) ([]fsm.Command, []plan.Waits) {
+		d := scheduler.Schedule(s, s.Now)
+		var waits []plan.Waits
+		for _, u := range d.Pending {
+			waits = append(waits, plan.Waits{Jail: string(u.Jail), Why: u.Why})
+		}
+		return d.Commands, waits
+	})
 }
 
 // exits CODE COMMAND...: runs a command that must end with this code.

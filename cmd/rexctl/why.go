@@ -10,7 +10,7 @@ import (
 )
 
 // placementCommands ask where jails run, would run, or should run.
-func placementCommands() []*cli.Command { return []*cli.Command{whyNotCommand()} }
+func placementCommands() []*cli.Command { return []*cli.Command{whyNotCommand(), whatIfCommand()} }
 
 func whyNotCommand() *cli.Command {
 	return &cli.Command{
