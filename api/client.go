@@ -17,6 +17,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -67,6 +68,36 @@ type Client struct {
 	host  string // that is meant, see On
 	http  *http.Client
 	dial  func(ctx context.Context) (net.Conn, error)
+	once  *sync.Once // of OnStale
+
+	// OnStale, if set, is told of an answer from a host that has not heard a
+	// leader for a while. It is set before the first request.
+	OnStale func(Stale)
+}
+
+// Stale is an answer that may be old.
+type Stale struct {
+	Host  string        // name
+	Since time.Duration // the last word of a leader; 0: never since its start
+	Index uint64        // of the State that it answered from
+}
+
+// staleAfter is when the last word of a leader is long ago: members are told
+// once a second.
+const staleAfter = 5 * time.Second
+
+// noticeStale tells of an old answer, once for each Client.
+func (c *Client) noticeStale(h http.Header) {
+	text := h.Get(headerContact)
+	if c.OnStale == nil || text == "" || text == "0" {
+		return
+	}
+	age, err := time.ParseDuration(text)
+	if text != "never" && (err != nil || age < staleAfter) {
+		return
+	}
+	index, _ := strconv.ParseUint(h.Get("Rex-Index"), 10, 64) // 0 where an answer has none
+	c.once.Do(func() { c.OnStale(Stale{Host: h.Get(headerHost), Since: age, Index: index}) })
 }
 
 // NewClient makes a Client; it does not connect yet.
@@ -76,7 +107,7 @@ func NewClient(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("address %q: %w", addr, err)
 	}
-	c := &Client{addr: addr, token: o.Token, at: o.At}
+	c := &Client{once: &sync.Once{}, addr: addr, token: o.Token, at: o.At}
 	switch {
 	case u.Scheme == "unix" && u.Path != "" && u.Host == "":
 		c.base = "http://local"
@@ -187,6 +218,7 @@ func (c *Client) send(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("%s %s: %w", req.Method, req.URL.Path, err)
 	}
 	if res.StatusCode < 300 {
+		c.noticeStale(res.Header)
 		return res, nil
 	}
 	defer func() { _ = res.Body.Close() }()

@@ -31,7 +31,7 @@ var (
 	pBase    = param{"base", "integer", "instead of If-Match: the plan's base_index"}
 )
 
-func routes() []route { return withPast(append(table(), moveRoutes()...)) }
+func routes() []route { return withPast(append(append(table(), moveRoutes()...), trustRoutes()...)) }
 
 func table() []route {
 	return []route{

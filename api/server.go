@@ -51,6 +51,7 @@ type Config struct {
 	// asks is told where to ask instead.
 	Elsewhere func(host fsm.HostID, by, role string) http.Handler
 	Reads     Reads // nil: this host is the cluster
+	Trust     Trust // nil: there is no CA
 	Past      Past  // nil: only the present is known
 	Version   string
 	Logger    *slog.Logger          // nil: discard

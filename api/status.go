@@ -42,6 +42,7 @@ func (s *Server) statusOf(st *fsm.State) Status {
 		Networks: st.Networks.Len(), Images: st.Images.Len(), Leases: st.Leases.Len(), Records: st.Records.Len(),
 		Wishes: []string{},
 	}
+	out.CALocked = s.cfg.Trust != nil && s.cfg.Trust.Locked()
 	if h, ok := st.Hosts.Get(string(s.cfg.Host.ID())); ok {
 		out.HostName, out.Runtime, out.Simulated = h.Name, h.Runtime, h.Runtime == "sim"
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
@@ -151,9 +152,9 @@ func (s *Server) removeHost(r *request) error {
 }
 
 // reading makes the State that a GET answers from as new as its query asks:
-// ?consistent holds all that was acknowledged before the request; the default
-// is what this host has, once it has heard a leader lately; ?stale is what
-// this host has, whatever.
+// ?consistent holds all that was acknowledged before the request. Else it is
+// what this host has, and the headers say how old that may be; ?stale says
+// that the asker knows.
 func (s *Server) reading(r *request) error {
 	if r.Method != http.MethodGet || s.cfg.Reads == nil {
 		return nil
@@ -165,6 +166,11 @@ func (s *Server) reading(r *request) error {
 	}
 	contact, alone := s.cfg.Reads.LastContact()
 	h := r.w.Header()
+	st := s.cfg.Log.State()
+	if own, ok := st.Hosts.Get(string(s.cfg.Host.ID())); ok {
+		h.Set(headerHost, own.Name)
+	}
+	h.Set("Rex-Index", strconv.FormatUint(st.Index, 10)) // streams have it too
 	switch {
 	case alone:
 		h.Set(headerContact, "0")
@@ -179,3 +185,6 @@ func (s *Server) reading(r *request) error {
 // headerContact says how long ago this host heard a leader: "0" where it
 // leads itself, "never", or a duration.
 const headerContact = "Rex-Last-Contact"
+
+// headerHost is the name of the host that answered.
+const headerHost = "Rex-Host"

@@ -63,6 +63,7 @@ type Status struct {
 	Leases    int        `json:"leases"`
 	Records   int        `json:"records"`
 	Wishes    []string   `json:"wishes"`
+	CALocked  bool       `json:"ca_locked,omitempty"` // the host that answered cannot sign: see rexctl ca unlock
 }
 
 // HostCount counts hosts by state.

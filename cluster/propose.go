@@ -103,6 +103,10 @@ func (n *Node) proposeOnce(ctx context.Context, e fsm.Entry) (fsm.Applied, error
 // It stamps e.At.
 func (n *Node) ProposeHere(ctx context.Context, e fsm.Entry) (fsm.Applied, error) {
 	e.At = fsm.TimeOf(n.cfg.Clock())
+	if old := n.State().TooOld(e.Cmd.Kind()); old != nil {
+		return fsm.Applied{}, &fsm.Refusal{Code: fsm.CodeConflict, Object: "host " + old.Name, Text: fmt.Sprintf(
+			"its program (%s) does not know %s yet and would have to stop at it: upgrade that host first, then ask again", old.Version, e.Cmd.Kind())}
+	}
 	raw, err := fsm.Encode(e)
 	if err != nil { // too large, or not to be encoded
 		return fsm.Applied{}, &fsm.Refusal{Code: fsm.CodeInvalid, Object: e.Cmd.Kind(), Text: err.Error()}

@@ -26,7 +26,7 @@ func (a *Agent) register(ctx context.Context) error {
 	}
 	err = a.propose(ctx, fsm.RegisterHost{Host: fsm.Host{
 		ID: a.c.Host, Name: a.c.Name, Role: "server", State: fsm.HostAlive, OS: os, Arch: arch, Runtime: a.c.Runtime,
-		Version: a.c.Version, Peer: a.c.Peer, Gossip: a.c.Gossip, Labels: a.c.Labels, Capacity: capacity, Features: features,
+		Version: a.c.Version, Level: fsm.Level, Peer: a.c.Peer, Gossip: a.c.Gossip, Labels: a.c.Labels, Capacity: capacity, Features: features,
 	}})
 	if err != nil {
 		return fmt.Errorf("register host %s: %w", a.c.Name, err)

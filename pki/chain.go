@@ -99,6 +99,9 @@ func (ca *CA) Request() ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), nil
 }
 
+// ErrOtherKey says that a certificate is not for the cluster's CA.
+var ErrOtherKey = errors.New("it is for another key: sign the request that `rexctl ca csr` prints")
+
 // CheckChain checks what the operator's CA has made of Request: the first
 // certificate of chainPEM must be for the key and name of the CA certPEM and
 // be allowed to sign, and lead over the others to the last one. It returns PEM
@@ -137,7 +140,7 @@ func CheckChain(certPEM, chainPEM []byte, now time.Time) (clean []byte, issuer s
 func fitsCA(own, cert *x509.Certificate, now time.Time) error {
 	switch {
 	case !samePublic(own.PublicKey, cert.PublicKey):
-		return errors.New("it is for another key: sign the request that `rexctl ca csr` prints")
+		return ErrOtherKey
 	case !bytes.Equal(own.RawSubject, cert.RawSubject):
 		return fmt.Errorf("its name is %q, want %q: keep the request's", cert.Subject, own.Subject)
 	case bytes.Equal(cert.RawIssuer, cert.RawSubject):

@@ -35,16 +35,18 @@ func (d *daemon) runGossip(ctx context.Context) error {
 	d.gossip.Store(g)
 	done := make(chan error, 1)
 	go func() { done <- g.Run(ctx) }()
+	var use <-chan time.Time // when the newest key encrypts
 	for {
 		changed := d.node.Watch()
 		if now := d.node.State(); now.Cluster.GossipKeys != s.Cluster.GossipKeys {
 			s = now
-			if keys, err := gossipKeys(s); err == nil {
-				err = g.SetKeys(keys)
-				d.log.Info("gossip has another key", "err", err)
-			}
+			use = time.After(gossipSpread)
+			d.setGossip(g, s, true)
 		}
 		select {
+		case <-use:
+			use = nil
+			d.setGossip(g, s, false)
 		case <-changed:
 		case <-ctx.Done():
 			if err := <-done; err != nil {
@@ -53,6 +55,27 @@ func (d *daemon) runGossip(ctx context.Context) error {
 			return g.Close()
 		}
 	}
+}
+
+// gossipSpread is how long a new key is understood before it is used: hosts
+// that have the entry later would take those who use it at once for dead.
+const gossipSpread = 3 * time.Second
+
+// setGossip takes the keys of s; with wait the one before the newest goes on
+// to encrypt.
+func (d *daemon) setGossip(g *gossip.Gossip, s *fsm.State, wait bool) {
+	keys, err := gossipKeys(s)
+	if err == nil {
+		if wait && len(keys) > 1 {
+			keys[0], keys[1] = keys[1], keys[0]
+		}
+		err = g.SetKeys(keys)
+	}
+	if err != nil {
+		d.log.Warn("gossip cannot take its new key", "err", err)
+		return
+	}
+	d.log.Info("gossip has another key", "in use", !wait)
 }
 
 func gossipKeys(s *fsm.State) (keys [][]byte, err error) {

@@ -62,7 +62,7 @@ func listenUnix(path string) (net.Listener, error) {
 
 func (d *daemon) apiServer(who api.Identify) (*api.Server, error) {
 	cfg := api.Config{Log: apiLog{d.node, d.agent}, Host: apiHost{d}, Plan: d.plan, Destroy: d.planDestroy, Explain: d.explain, Identify: who,
-		Version: version, Logger: d.log, Live: d.live, NewToken: d.newToken(), FenceOf: d.fenceOf, Elsewhere: d.elsewhere(), Reads: apiReads{d}, Past: apiPast{d.node}}
+		Version: version, Logger: d.log, Live: d.live, NewToken: d.newToken(), FenceOf: d.fenceOf, Elsewhere: d.elsewhere(), Reads: apiReads{d}, Trust: apiTrust{d}, Past: apiPast{d.node}}
 	if !d.counted.Swap(true) {
 		cfg.Registry = d.reg
 	}

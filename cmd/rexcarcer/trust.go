@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/rexcarcer/rexcarcer/fsm"
 	"github.com/rexcarcer/rexcarcer/pki"
 )
@@ -42,6 +44,13 @@ func trusted(s *fsm.State, ring *pki.Ring) ([]pki.Trusted, error) {
 // keepTrust makes this host trust what the log says, present certificates of
 // the CA that signs, and hold the keys that a server must.
 func (d *daemon) keepTrust(ctx context.Context) error {
+	d.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "rexcarcer_ca_locked",
+		Help: "1 while the CA's keys on this server are sealed and wait for the passphrase."}, func() float64 {
+		if _, locked := d.m.ring.Sealed(); locked {
+			return 1
+		}
+		return 0
+	}))
 	retry := time.NewTicker(time.Second)
 	defer retry.Stop()
 	var done fsm.Cluster
@@ -123,7 +132,10 @@ func (d *daemon) renounce(_ context.Context, s *fsm.State) error {
 		return fmt.Errorf("the certificate of this host is revoked, so nobody speaks to it any more: wipe its data directory and join as a new host")
 	}
 	path := filepath.Join(d.o.DataDir, "pki", "host.key")
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if _, err := pki.EnsureKey(path + ".new"); err != nil {
+		return fmt.Errorf("make another key for this host: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
 		return fmt.Errorf("make another key for this host: %w", err)
 	}
 	if err := d.m.reissue(d.o); err != nil {

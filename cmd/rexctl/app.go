@@ -40,7 +40,7 @@ func commands() []*cli.Command {
 	list := []*cli.Command{validateCommand(), fmtCommand(), planCommand(), applyCommand(), destroyCommand(), convertCommand()}
 	list = append(list, placementCommands()...)
 	list = append(list, statusCommand(), jailLsCommand("ps"), jailLogsCommand(), jailExecCommand(), jailConsoleCommand(), jailCommand())
-	list = append(list, networkCommand(), dnsCommand(), serviceCommand(), imageCommand(), baseCommand(), volumeCommand(), moveCommand(), certCommand(), hostCommand(), tokenCommand())
+	list = append(list, networkCommand(), dnsCommand(), serviceCommand(), imageCommand(), baseCommand(), volumeCommand(), moveCommand(), certCommand(), hostCommand(), tokenCommand(), caCommand(), gossipCommand(), snapshotCommand())
 	list = append(list, eventsCommand(), historyCommand(), whyCommand(), showCommand(), diffCommand(), revertCommand(), auditCommand(), inventoryCommand(),
 		apiCommand(), contextCommand(), completionCommand(), versionCommand())
 	return list

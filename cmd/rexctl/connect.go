@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,6 +40,13 @@ func connectAt(c *cli.Context, at string) (*api.Client, error) {
 	client, err := api.NewClient(o)
 	if err != nil {
 		return nil, usagef("%v", err)
+	}
+	client.OnStale = func(s api.Stale) {
+		since := "ever since it started"
+		if s.Since > 0 {
+			since = "since " + s.Since.Round(time.Second).String()
+		}
+		e.note("answered by %s without a leader %s, as of index %d", cmp.Or(safe(s.Host), client.Addr()), since, s.Index)
 	}
 	return client, nil
 }

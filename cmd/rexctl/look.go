@@ -53,6 +53,9 @@ func showStatus(c *cli.Context, s api.Status) error {
 			jails += fmt.Sprintf(", %d %s", part.n, part.word)
 		}
 	}
+	if s.CALocked {
+		host += ", its CA keys are locked: rexctl ca unlock"
+	}
 	return pairs(envOf(c), [][2]string{
 		{"Cluster", s.ClusterID}, {"Domain", s.Domain}, {"Host", host}, {"Runtime", s.Runtime}, {"Version", s.Version},
 		{"Index", fmt.Sprint(s.Index)}, {"Hosts", fmt.Sprintf("%d, %d alive", s.Hosts.Total, s.Hosts.Alive)}, {"Jails", jails},

@@ -222,6 +222,7 @@ func TestWithoutAQuorumNothingIsWrittenAndMuchGoesOn(t *testing.T) {
 	if r := all[0].ctl("api", "GET", "/v1/jails?consistent"); r.code == 0 {
 		t.Errorf("a consistent read was answered without a quorum: %s", r)
 	}
+	poll(t, patience, "it says how old its answers are", func() error { return told(all[0]) })
 	all[1].spawn(t)
 	all[2].move(t) // case 18: it comes back under another address
 	all[2].spawn(t)

@@ -23,6 +23,7 @@ import (
 // daemon is one host: a process with directories and ports of its own.
 type daemon struct {
 	name, dir    string
+	id           string // set by know
 	port, gossip int
 	flags        []string
 
@@ -85,9 +86,13 @@ func (d *daemon) move(t *testing.T) {
 
 func (d *daemon) addr() string { return fmt.Sprintf("127.0.0.1:%d", d.port) }
 
-func (d *daemon) tail(lines int) string {
+func (d *daemon) log() string {
 	b, _ := os.ReadFile(filepath.Join(d.dir, "log.txt")) // it may not have been started
-	all := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return string(b)
+}
+
+func (d *daemon) tail(lines int) string {
+	all := strings.Split(strings.TrimSpace(d.log()), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
@@ -219,9 +224,12 @@ func pollErr(within time.Duration, ok func() error) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("not within %s: %w", within, err)
 		}
-		time.Sleep(50 * time.Millisecond) // the only sleep in this package
+		pause(50 * time.Millisecond)
 	}
 }
+
+// pause is the only sleep in this package.
+func pause(d time.Duration) { time.Sleep(d) }
 
 func poll(t *testing.T, within time.Duration, what string, ok func() error) {
 	t.Helper()
