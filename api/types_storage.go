@@ -9,6 +9,8 @@ import (
 type Storage interface {
 	// CollectImages removes images and layers that nobody needs.
 	CollectImages(ctx context.Context, r GCRequest) (GCResult, error)
+	// Transfers are the streams between this host and others that run now.
+	Transfers() []TransferRow
 
 	// Volumes lists the host's volumes, without their snapshots.
 	Volumes(ctx context.Context) ([]VolumeShow, error)

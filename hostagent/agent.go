@@ -49,7 +49,7 @@ type Config struct {
 
 	// Fetch brings an image that is not here from other hosts, or says why it
 	// cannot. nil: there are none.
-	Fetch func(ctx context.Context, key string) error
+	Fetch func(ctx context.Context, key string) (Fetched, error)
 	// Carrier brings volumes that move here. nil: storage is simulated.
 	Carrier Carrier
 

@@ -33,12 +33,16 @@ func TestAnImageThatIsNotHereIsFetchedAndTheClusterHearsOfIt(t *testing.T) {
 	if err := a.fetch(t.Context(), "web", key); err == nil || !strings.Contains(err.Error(), "rexctl image build") {
 		t.Errorf("alone: %v", err)
 	}
-	a.c.Fetch = func(context.Context, string) error { return errors.New("no host has it") }
-	if err := a.fetch(t.Context(), "web", key); err == nil || !strings.Contains(err.Error(), "no host has it") {
+	a.c.Fetch = func(context.Context, string) (Fetched, error) { return Fetched{}, errors.New("no host\nhas it") }
+	if err := a.fetch(t.Context(), "web", key); err == nil || !strings.Contains(err.Error(), "no host\nhas it") {
 		t.Errorf("nobody has it: %v", err)
 	}
 	fetched := 0
-	a.c.Fetch = func(_ context.Context, k string) error { fetched++; store.has[k] = true; return nil }
+	a.c.Fetch = func(_ context.Context, k string) (Fetched, error) {
+		fetched++
+		store.has[k] = true
+		return Fetched{1 << 20, []string{"two"}}, nil
+	}
 	for range 2 {
 		if err := a.fetch(t.Context(), "web", key); err != nil {
 			t.Fatal(err)

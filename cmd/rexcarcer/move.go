@@ -31,7 +31,7 @@ func (d *daemon) newCarrier(store zfssync.Store, metrics *transfer.Metrics) (*ca
 	c.trip.ReadBufferSize = 64 << 10
 	var err error
 	c.client, err = transfer.NewClient(transfer.Config{
-		Store: store, Metrics: metrics, Log: d.log, BytesPerSecond: d.o.SyncRate, Progress: c.count,
+		Store: store, Metrics: metrics, Log: d.log, BytesPerSecond: d.o.SyncRate, Progress: c.count, Board: d.sync.board,
 		Delta: true, Work: filepath.Join(d.o.DataDir, "moving"),
 	})
 	return c, err

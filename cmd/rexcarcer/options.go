@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +38,7 @@ type options struct {
 
 	ClusterBind string
 	SyncRate    int64         // bytes per second; 0: no limit
+	SyncMode    string        // chunks, spool or whole
 	ClusterPort int           // 0: a cluster of one that no other host can join
 	Advertise   string        // address by which other members reach this one
 	GossipPort  int           // 0: nobody is asked who is alive
@@ -81,6 +83,7 @@ type fileConfig struct {
 	ClusterBind *string           `hcl:"cluster_bind,optional"`
 	ClusterPort *int              `hcl:"cluster_port,optional"`
 	SyncRate    *int              `hcl:"sync_rate,optional"`
+	SyncMode    *string           `hcl:"sync_mode,optional"`
 	Advertise   *string           `hcl:"advertise,optional"`
 	GossipPort  *int              `hcl:"gossip_port,optional"`
 	FenceAfter  *string           `hcl:"fence_after,optional"`
@@ -140,6 +143,7 @@ func daemonFlags() []cli.Flag {
 		str("cluster-bind", "", "address of the cluster port (default: all)"),
 		num("cluster-port", clusterPort, "port on which members speak to each other; 0: a cluster of one (default with -dev)"),
 		num("sync-rate", 0, "at most so many `MiB` per second for images and volumes between hosts, in each direction; 0: no limit"),
+		str("sync-mode", "chunks", "how images come from other hosts: chunks (of directories only what no similar image here has), spool (the same, and through a file, so that a daemon that is killed goes on), or whole"),
 		str("advertise", "", "`ADDRESS` by which other members reach this host (default: cluster-bind, or the first address of this machine)"),
 		num("gossip-port", clusterPort+1, "port on which members see who is alive, TCP and UDP; 0 turns it off (default with -dev)"),
 		str("fence-after", "5s", "without a leader for so `LONG`, jails that may start elsewhere are stopped here; the same on all hosts"),
@@ -197,8 +201,8 @@ func optionsFrom(c *cli.Context) (options, error) {
 		LogDir: text("log-dir", file.LogDir), Name: text("name", file.Name), Domain: text("domain", file.Domain), Mirror: text("mirror", file.Mirror), Storage: text("storage", file.Storage),
 		ClusterBind: text("cluster-bind", file.ClusterBind), ClusterPort: number("cluster-port", file.ClusterPort),
 		Advertise: text("advertise", file.Advertise), GossipPort: number("gossip-port", file.GossipPort), Heartbeat: c.Duration("heartbeat"),
-		SyncRate: int64(number("sync-rate", file.SyncRate)) << 20,
-		Bind:     text("bind", file.Bind), APIPort: number("api-port", file.APIPort),
+		SyncRate: int64(number("sync-rate", file.SyncRate)) << 20, SyncMode: text("sync-mode", file.SyncMode),
+		Bind: text("bind", file.Bind), APIPort: number("api-port", file.APIPort),
 		MetricsBind: text("metrics-bind", file.MetricsBind), MetricsPort: number("metrics-port", file.MetricsPort),
 		DNSBind: text("dns-bind", file.DNSBind), DNSPort: number("dns-port", file.DNSPort), Labels: map[string]string{},
 		CAPassphraseFile: text("ca-passphrase-file", file.CAPassphraseFile),
@@ -215,6 +219,9 @@ func optionsFrom(c *cli.Context) (options, error) {
 	}
 	if err := o.LogLevel.UnmarshalText([]byte(text("log-level", file.LogLevel))); err != nil {
 		return options{}, fmt.Errorf("log-level: want debug, info, warn or error: %w", err)
+	}
+	if !slices.Contains([]string{"chunks", "spool", "whole"}, o.SyncMode) {
+		return options{}, fmt.Errorf("sync-mode %q: want chunks, spool or whole", o.SyncMode)
 	}
 	if err := o.overlayOptions(c, file, text, number); err != nil {
 		return options{}, err

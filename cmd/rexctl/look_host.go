@@ -64,7 +64,7 @@ func hostCommand() *cli.Command {
 		},
 		{
 			Name: "show", Usage: "all about a host", ArgsUsage: "HOST",
-			Action: asking(1, 1, func(c *cli.Context, a *api.Client) (api.HostRow, error) { return a.Host(c.Context, c.Args().First()) }, showHost),
+			Action: asking(1, 1, lookAtHost, showHost),
 		},
 	}, hostChanges()...)}
 }
@@ -94,15 +94,18 @@ func listHosts(c *cli.Context, rows []api.HostRow) error {
 	})
 }
 
-func showHost(c *cli.Context, r api.HostRow) error {
+func showHost(c *cli.Context, r hostShown) error {
 	if structured(c) {
-		return document(c, r)
+		return document(c, r.HostRow)
 	}
 	kv := [][2]string{
 		{"Name", r.Name}, {"ID", string(r.ID)}, {"Role", r.Role}, {"Leader", yes(r.Leader)}, {"Voter", yes(r.Voter)}, {"State", r.State}, {"System", r.OS + "/" + r.Arch},
 		{"Runtime", r.Runtime}, {"Version", r.Version}, {"Address", r.Addr}, {"Applied index", fmt.Sprint(r.AppliedIndex)},
 		{"Jails", fmt.Sprint(r.Jails)}, {"CPU", used(float64(r.Used.MilliCPU)/1000, float64(r.Capacity.MilliCPU)/1000)},
 		{"Memory", size(r.Used.MemoryBytes) + " reserved of " + size(r.Capacity.MemoryBytes)}, {"Seen", clock(r.SeenAt)},
+	}
+	for _, t := range r.streams {
+		kv = append(kv, [2]string{"Stream", streamLine(t)})
 	}
 	kv = append(kv, sorted("Label", r.Labels)...)
 	return pairs(envOf(c), append(kv, sorted("Feature", r.Features)...))

@@ -38,7 +38,9 @@ type waiter struct {
 	only    []string        // when set: just these jails
 	want    func(api.JailRow) (done, hopeless bool)
 
-	told map[string]string // what was said of each jail last
+	told   map[string]string // what was said of each jail last
+	looked time.Time         // at what hosts fetch
+	live   bool              // an unfinished line is on the terminal
 }
 
 // pace is the least time between two looks, so that a busy log does not make
@@ -61,7 +63,7 @@ func (w *waiter) run() ([]api.JailRow, error) {
 	var jails []api.JailRow
 	var index uint64
 	for {
-		next, at, err := w.client.JailsAfter(ctx, filter, index, 10*time.Second)
+		next, at, err := w.client.JailsAfter(ctx, filter, index, w.patience())
 		if err != nil {
 			return jails, w.ended(ctx, jails, err)
 		}
@@ -74,6 +76,7 @@ func (w *waiter) run() ([]api.JailRow, error) {
 		if hopeless {
 			return jails, w.partial(jails, missing, "will not come up by themselves")
 		}
+		w.fetches(ctx, jails)
 		select {
 		case <-ctx.Done():
 			return jails, w.ended(ctx, jails, ctx.Err())
@@ -198,6 +201,10 @@ func (w *waiter) tell(j api.JailRow, done bool) {
 }
 
 func (w *waiter) say(format string, args ...any) {
+	if w.live {
+		_, _ = fmt.Fprint(w.e.stderr, "\r\x1b[K")
+		w.live = false
+	}
 	if !w.c.Bool("quiet") {
 		w.e.note(format, args...)
 	}

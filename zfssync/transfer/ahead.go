@@ -43,11 +43,13 @@ type later struct {
 func (c *Client) lookAhead(ctx context.Context, steps []Step, sources []Source, came *tally) *ahead {
 	a := &ahead{c: c, steps: steps, sources: sources, came: came, parts: make([]*later, len(steps)), cancel: func() {}}
 	helpers := min(cap(c.slots), len(sources), len(steps)) - 1
-	if helpers < 1 || c.spool != "" || c.delta {
+	if helpers < 1 || c.spool != "" {
 		return a
 	}
 	for i := 1; i < len(steps); i++ {
-		a.parts[i] = &later{done: make(chan struct{})}
+		if !c.spares(ctx, steps[i]) { // that would be better than to have it early
+			a.parts[i] = &later{done: make(chan struct{})}
+		}
 	}
 	a.room.Store(c.ahead)
 	ctx, a.cancel = context.WithCancel(ctx)

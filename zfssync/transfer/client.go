@@ -161,11 +161,9 @@ func (c *Client) receive(ctx context.Context, s Step, o ObjectOptions, sources [
 	tell.came = came
 	defer c.board.add(tell.entry)()
 	if token == "" && !opt.Resumable {
-		if c.delta && snap.Format == zfssync.FormatTar {
-			done, err := c.byChunks(ctx, s, sources, tell, take)
-			if done || ctx.Err() != nil {
-				return err
-			}
+		done, err := c.byChunks(ctx, s, sources, tell, take)
+		if done || ctx.Err() != nil {
+			return err
 		}
 		if c.spool != "" {
 			return c.spooled(ctx, q, sources, tell, take)

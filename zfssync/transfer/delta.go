@@ -17,14 +17,32 @@ import (
 	"github.com/rexcarcer/rexcarcer/zfssync/chunk"
 )
 
-// largestDelta bounds the memory of an index.
-const largestDelta = 1 << 40
+// largestDelta bounds the memory of an index; below smallestDelta a stream is quicker than the question.
+const (
+	largestDelta  = 1 << 40
+	smallestDelta = 1 << 20
+)
+
+// spares reports whether a step may come by chunks.
+func (c *Client) spares(ctx context.Context, s Step) bool {
+	_, ok, err := c.alike(ctx, s)
+	return ok && err == nil
+}
+
+// alike finds what here is most like a step's snapshot, where chunks can spare something.
+func (c *Client) alike(ctx context.Context, s Step) (like zfssync.Snapshot, ok bool, err error) {
+	n := s.Snapshot.Bytes
+	if !c.delta || s.Snapshot.Format != zfssync.FormatTar || n > largestDelta || n > 0 && n < smallestDelta {
+		return like, false, nil
+	}
+	return c.similar(ctx, s.Snapshot)
+}
 
 // byChunks receives a stream of which much may be here already, in something similar. done is false when it is not worth
 // while or did not work out, and the stream should come as a whole.
 func (c *Client) byChunks(ctx context.Context, s Step, sources []Source, tell *teller, take func(context.Context, io.Reader) error) (done bool, err error) {
-	like, ok, err := c.similar(ctx, s.Snapshot)
-	if !ok || err != nil || s.Snapshot.Bytes > largestDelta {
+	like, ok, err := c.alike(ctx, s)
+	if !ok || err != nil {
 		return false, err
 	}
 	q := c.query(s)

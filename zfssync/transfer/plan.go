@@ -77,7 +77,7 @@ func (d *differ) steps(o zfssync.Object, guid string) ([]Step, error) {
 	if why != "" {
 		return nil, conflict(why)
 	}
-	if from != "" && want.Format == zfssync.FormatZFS { // tar knows no difference between two snapshots
+	if from != "" && (want.Format == zfssync.FormatZFS || want.Over == from) { // tar seldom knows a difference between two snapshots
 		return []Step{{Snapshot: want, From: from}}, nil
 	}
 	if want.Origin == "" {
