@@ -90,6 +90,8 @@ func table() []route {
 		{method: "DELETE", pattern: "/v1/volumes/{name}/snapshots/{snapshot}", access: forWrite, summary: "Remove a snapshot of a volume", query: []param{pHost}, stream: true, out: VolumeShow{}, handle: atHost((*Server).dropVolumeSnapshot)},
 		{method: "POST", pattern: "/v1/volumes/{name}/rollback", access: forWrite, summary: "Make a volume that no jail has what it was at a snapshot", query: []param{pHost}, stream: true, in: RollbackRequest{}, out: VolumeShow{}, handle: atHost((*Server).rollbackVolume)},
 
+		{method: "GET", pattern: "/v1/transfers", access: forRead, summary: "Streams of images and volumes between one host and others that run now", query: []param{pHost}, out: []TransferRow{}, handle: atHost((*Server).listTransfers)},
+
 		{method: "GET", pattern: "/v1/bases", access: forRead, summary: "What references to bases are pinned to", out: []BaseRow{}, handle: (*Server).listBases},
 		{method: "POST", pattern: "/v1/bases/pin", access: forWrite, summary: "What a reference to a base means: pinned at the first time, looked at again with update", query: []param{pHost}, in: PinRequest{}, out: PinResult{}, handle: (*Server).pinBase},
 		{method: "PUT", pattern: "/v1/bases/uploads/{name}", access: forWrite, summary: "Send a base: a multipart form of the files of a signed bundle, or of one tar archive", query: []param{pHost}, out: Uploaded{}, limit: maxUpload, stream: true, handle: atHost((*Server).uploadBase)},
