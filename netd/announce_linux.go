@@ -3,13 +3,45 @@ package netd
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
 // announce tells the neighbours on a bridge that these addresses are behind the host now.
 func (d *linux) announce(n network, now []Remote) error {
-	if len(now) == 0 {
+	var addrs []netip.Addr
+	for _, r := range now {
+		addrs = append(addrs, r.Addr)
+	}
+	return d.shout(n, MACOf(n.ID, macBridge), addrs)
+}
+
+// arrived tells everybody where the addresses of a jail are, if it may have come from another host. The host itself has
+// perhaps asked for them in vain already, for packets of others, and would ask again only after a second.
+func (d *linux) arrived(c NSConfig) error {
+	for _, p := range c.Ports {
+		n := d.nets[p.Network]
+		if n.mesh == nil {
+			continue
+		}
+		addrs, mac := valid(p.Addr, p.Addr6), p.mac(c.ID)
+		var reqs []*nl.NetlinkRequest
+		for _, a := range addrs {
+			reqs = append(reqs, neighbour(n.bridge, a, mac))
+		}
+		err := d.rt.with(func(s *conn) error { return s.must(reqs...) })
+		if err = errors.Join(err, d.shout(n, mac, addrs)); err != nil {
+			return fmt.Errorf("announce it in network %s: %w", p.Network, err)
+		}
+	}
+	return nil
+}
+
+// shout sends to all ports of a bridge that addrs are at mac.
+func (d *linux) shout(n network, mac MAC, addrs []netip.Addr) error {
+	if len(addrs) == 0 {
 		return nil
 	}
 	return d.onHost(func() error {
@@ -18,12 +50,11 @@ func (d *linux) announce(n network, now []Remote) error {
 			return fmt.Errorf("open packet socket: %w", err)
 		}
 		defer unix.Close(fd)
-		mac := MACOf(n.ID, macBridge)
-		for _, r := range now {
-			err := unix.Sendto(fd, gratuitous(r.Addr, mac), 0, &unix.SockaddrLinklayer{Ifindex: n.bridge, Halen: 6, Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}})
+		for _, a := range addrs {
+			err := unix.Sendto(fd, gratuitous(a, mac), 0, &unix.SockaddrLinklayer{Ifindex: n.bridge, Halen: 6, Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}})
 			// A bridge without a port that is up sends nothing, and then nobody has to hear it.
 			if err != nil && !errors.Is(err, unix.ENETDOWN) && !errors.Is(err, unix.ENOBUFS) {
-				return fmt.Errorf("announce %v: %w", r.Addr, err)
+				return fmt.Errorf("announce %v: %w", a, err)
 			}
 		}
 		return nil

@@ -82,7 +82,7 @@ func (d *linux) attach(c NSConfig) (*namespace, error) {
 	if len(c.Ports) == 0 {
 		return ns, ns.nl.must(linkUp(1))
 	}
-	return ns, nil
+	return ns, d.arrived(c)
 }
 
 // jailSysctls are set in the namespace of a jail. Ports below 1024 and ping sockets are for everybody in it: its root may

@@ -35,6 +35,7 @@ func wayTo(index int, to, via netip.Addr, remove bool) *nl.NetlinkRequest {
 type ndmsg struct {
 	family uint8
 	index  int32
+	state  uint8
 	flags  uint8
 }
 
@@ -46,6 +47,7 @@ func (m ndmsg) Serialize() []byte {
 	b := make([]byte, 12)
 	b[0] = m.family
 	copy(b[4:], nl.Uint32Attr(uint32(m.index))) //nolint:gosec // an interface index
+	copy(b[8:], nl.Uint16Attr(uint16(m.state)))
 	b[10] = m.flags
 	return b
 }
@@ -57,8 +59,17 @@ func neighProxy(index int, a netip.Addr, remove bool) *nl.NetlinkRequest {
 		kind, flags = unix.RTM_DELNEIGH, 0
 	}
 	req := nl.NewNetlinkRequest(kind, flags)
-	req.AddData(ndmsg{uint8(family(a)), int32(index), unix.NTF_PROXY}) //nolint:gosec // AF_*, an interface index
+	req.AddData(ndmsg{uint8(family(a)), int32(index), 0, unix.NTF_PROXY}) //nolint:gosec // AF_*, an interface index
 	req.AddData(nl.NewRtAttr(unix.NDA_DST, a.AsSlice()))
+	return req
+}
+
+// neighbour tells the host where an address is; the kernel verifies it when it is used.
+func neighbour(index int, a netip.Addr, mac MAC) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
+	req.AddData(ndmsg{uint8(family(a)), int32(index), unix.NUD_STALE, 0}) //nolint:gosec // AF_*, an interface index
+	req.AddData(nl.NewRtAttr(unix.NDA_DST, a.AsSlice()))
+	req.AddData(nl.NewRtAttr(unix.NDA_LLADDR, mac[:]))
 	return req
 }
 
