@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +29,7 @@ type Overlay struct {
 	discards atomic.Int64 // number of the next name in trash
 
 	heldSnaps holds                    // by directory
+	margin    time.Duration            // see touchedMargin; immutable but in tests
 	fail      func(point string) error // for tests: nil, or dies at a point; immutable after OpenOverlay
 
 	keys keyLocks // one clone, image or volume at a time, by its name
@@ -47,6 +49,7 @@ func OpenOverlay(c Config) (_ Store, err error) {
 	o := &Overlay{
 		layout: layout{dir}, c: c, log: c.Log,
 		ns: userNamespaces{fds: map[IDMap]int{}}, keys: keyLocks{m: map[string]*keyLock{}}, active: map[string]bool{},
+		margin: touchedMargin,
 	}
 	if o.log == nil {
 		o.log = slog.New(slog.DiscardHandler)

@@ -31,7 +31,8 @@ func (o *Overlay) Send(ctx context.Context, obj Object, opt SendOptions, w io.Wr
 	if err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
-	if opt.From != s.Origin {
+	delta := obj.Kind == KindVolume && opt.From != "" && opt.From == s.Over
+	if opt.From != s.Origin && !delta {
 		return fmt.Errorf("send %s from %q: %w: a tar stream of it begins at %q", obj, opt.From, ErrFormat, s.Origin)
 	}
 	release, err := o.HoldSnapshot(ctx, obj, s.Name)
@@ -50,10 +51,30 @@ func (o *Overlay) Send(ctx context.Context, obj Object, opt SendOptions, w io.Wr
 			return fmt.Errorf("send %s: it stands on this host's own root (host:/), which cannot travel: %w", obj, ErrFormat)
 		}
 	}
+	if delta {
+		if err := o.sendDelta(ctx, obj, dir, s.Over, list, w); err != nil {
+			return fmt.Errorf("send %s from %s on: %w", obj, s.Over, err)
+		}
+		return nil
+	}
 	if err := writeTar(ctx, packing{from: dir, exact: true}, w); err != nil {
 		return fmt.Errorf("send %s: %w", obj, err)
 	}
 	return nil
+}
+
+// sendDelta writes what dir has that the snapshot guid has not.
+func (o *Overlay) sendDelta(ctx context.Context, obj Object, dir, guid string, list []Snapshot, w io.Writer) error {
+	i := slices.IndexFunc(list, func(s Snapshot) bool { return s.GUID == guid })
+	if i < 0 {
+		return fmt.Errorf("the snapshot that it stands on: %w", ErrNotFound)
+	}
+	release, err := o.HoldSnapshot(ctx, obj, list[i].Name)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return sendOver(ctx, dir, filepath.Join(o.snap(obj, list[i].Name), "data"), w)
 }
 
 // Receive implements Streams.
@@ -153,8 +174,14 @@ func (o *Overlay) receiveTree(ctx context.Context, obj Object, opt ReceiveOption
 		if err := o.receivableJail(obj.Name, opt); err != nil {
 			return err
 		}
-	} else if opt.From != "" {
-		return fmt.Errorf("a tar stream of a volume is whole: %w", ErrFormat)
+	}
+	base := ""
+	if obj.Kind == KindVolume && opt.From != "" {
+		i := slices.IndexFunc(list, func(s namedSnap) bool { return s.GUID == opt.From })
+		if i < 0 {
+			return fmt.Errorf("snapshot %s of the volume: %w", opt.From, ErrOriginMissing)
+		}
+		base = filepath.Join(o.snap(obj, list[i].name), "data")
 	}
 	if err := o.unused(obj); err != nil {
 		return err
@@ -164,7 +191,7 @@ func (o *Overlay) receiveTree(ctx context.Context, obj Object, opt ReceiveOption
 		if err := os.Mkdir(data, 0o700); err != nil {
 			return err
 		}
-		if err := unpackTar(ctx, r, data, o.unpacking(opt)); err != nil {
+		if err := o.unpackTree(ctx, r, data, base, opt); err != nil {
 			return err
 		}
 		if err := o.point("tree unpacked"); err != nil {
@@ -175,6 +202,18 @@ func (o *Overlay) receiveTree(ctx context.Context, obj Object, opt ReceiveOption
 		}
 		return o.place(obj, opt, dir)
 	})
+}
+
+// unpackTree unpacks the stream of a volume or jail: all of it, or what differs from base.
+func (o *Overlay) unpackTree(ctx context.Context, r io.Reader, data, base string, opt ReceiveOptions) error {
+	u := o.unpacking(opt)
+	if base != "" {
+		if err := linkTree(ctx, base, data); err != nil {
+			return err
+		}
+		u.mode = applyDelta
+	}
+	return unpackTar(ctx, r, data, u)
 }
 
 // place makes the staged snapshot the newest one of obj, and its content obj's.
@@ -209,7 +248,7 @@ func (o *Overlay) place(obj Object, opt ReceiveOptions, dir string) error {
 	if err := o.point("head written"); err != nil {
 		return err
 	}
-	return o.commitSnap(obj, opt.Snapshot, dir, opt.GUID)
+	return o.commitSnap(obj, opt.Snapshot, dir, snapRecord{GUID: opt.GUID})
 }
 
 // receivableJail checks that the jail's stream fits what is here.

@@ -24,6 +24,9 @@ type snapRecord struct {
 	Seq       int64     `json:"seq"` // orders them: clocks go back
 	Bytes     int64     `json:"bytes"`
 	CreatedAt time.Time `json:"created_at"`
+
+	BegunAt time.Time `json:"begun_at,omitzero"` // before the first file was copied; of those that travel
+	Over    string    `json:"over,omitempty"`    // GUID of the snapshot that it shares files with, see over_linux.go
 }
 
 func (l layout) objectDir(obj Object) string {
@@ -100,9 +103,12 @@ func (o *Overlay) Snapshots(ctx context.Context, obj Object) ([]Snapshot, error)
 		}
 	}
 	out := make([]Snapshot, 0, len(list))
-	for _, s := range list {
+	for i, s := range list {
+		if i == 0 || list[i-1].GUID != s.Over {
+			s.Over = "" // what it stood on is gone
+		}
 		out = append(out, Snapshot{
-			Object: obj, Name: s.name, GUID: s.GUID, CreatedAt: s.CreatedAt, Bytes: s.Bytes, Format: FormatTar,
+			Object: obj, Name: s.name, GUID: s.GUID, CreatedAt: s.CreatedAt, Bytes: s.Bytes, Format: FormatTar, Over: s.Over,
 			Origin: rec.Top, Layer: rec.Top, Image: rec.ImageKey,
 		})
 	}
@@ -154,24 +160,25 @@ func (o *Overlay) takeSnapshot(ctx context.Context, obj Object, name string) err
 		if err := os.Mkdir(data, 0o700); err != nil {
 			return err
 		}
-		if err := copyExact(ctx, live, data, true); err != nil {
+		rec, err := o.copyLive(ctx, obj, name, live, dir, list)
+		if err != nil {
 			return err
 		}
-		return o.commitSnap(obj, name, dir, "")
+		return o.commitSnap(obj, name, dir, rec)
 	})
 }
 
-// commitSnap gives the staged directory dir its record and its place. guid "" makes a new one.
-func (o *Overlay) commitSnap(obj Object, name, dir, guid string) error {
+// commitSnap gives the staged directory dir its record and its place. Without a GUID it gets a new one.
+func (o *Overlay) commitSnap(obj Object, name, dir string, rec snapRecord) error {
 	list, err := o.readSnaps(obj)
 	if err != nil {
 		return err
 	}
-	rec := snapRecord{GUID: guid, Seq: 1, CreatedAt: time.Now().UTC()}
+	rec.Seq, rec.CreatedAt = 1, time.Now().UTC()
 	if len(list) > 0 {
 		rec.Seq = list[len(list)-1].Seq + 1
 	}
-	if guid == "" {
+	if rec.GUID == "" {
 		var id [16]byte
 		_, _ = rand.Read(id[:]) // never fails, see crypto/rand
 		rec.GUID = hex.EncodeToString(id[:])
@@ -230,13 +237,13 @@ func (o *Overlay) DropSnapshot(ctx context.Context, obj Object, name string) err
 		return err
 	}
 	defer unlock()
-	if err := o.dropSnapshot(obj, name); err != nil {
+	if err := o.dropSnapshot(ctx, obj, name); err != nil {
 		return fmt.Errorf("drop snapshot %s of %s: %w", name, obj, err)
 	}
 	return nil
 }
 
-func (o *Overlay) dropSnapshot(obj Object, name string) error {
+func (o *Overlay) dropSnapshot(ctx context.Context, obj Object, name string) error {
 	if o.heldSnaps.has(o.snap(obj, name)) {
 		return fmt.Errorf("it is being sent or held: %w", ErrInUse)
 	}
@@ -246,6 +253,16 @@ func (o *Overlay) dropSnapshot(obj Object, name string) error {
 		return err
 	}
 	if head == name {
+		shared, err := shares(filepath.Join(o.snap(obj, name), "data"))
+		if err != nil {
+			return err
+		}
+		if shared { // what is written to must not show in other snapshots
+			if err := o.materialize(ctx, obj); err != nil {
+				return err
+			}
+			return o.discard(o.snap(obj, name))
+		}
 		if err := o.replaceLive(obj, filepath.Join(o.snap(obj, name), "data")); err != nil {
 			return err
 		}

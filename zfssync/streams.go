@@ -67,6 +67,10 @@ type Snapshot struct {
 	Layer  string `json:"layer,omitempty"` // key of the layer that Origin is: a layer's parent, the top of a jail's image
 	Image  string `json:"image,omitempty"` // of a jail: key of its image
 	Base   string `json:"base,omitempty"`  // of a lowest layer: what it was made from
+
+	// Over is the GUID of the snapshot before it, where a tar stream can begin there: of volumes, between two snapshots whose
+	// names begin with sync-.
+	Over string `json:"over,omitempty"`
 }
 
 // SendOptions choose a stream.
@@ -75,7 +79,7 @@ type SendOptions struct {
 
 	// From is the GUID that the receiver has already: Snapshot.Origin or an older snapshot of the same Object. "" is all of
 	// it. In tar, layers and jails are always sent as the delta over their origin (From = Origin, or "" where there is none),
-	// and volumes always whole (From = ""); anything else is ErrFormat. See Features.Increments.
+	// and volumes whole (From = "") or over another snapshot of theirs (From = Snapshot.Over); anything else is ErrFormat. See Features.Increments.
 	From string
 
 	// Resume is a token of Streams.ResumeToken on the receiver; the other fields are then ignored but Snapshot.

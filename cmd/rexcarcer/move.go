@@ -19,8 +19,9 @@ import (
 type carrier struct {
 	d      *daemon
 	store  zfssync.Store
-	client *transfer.Client
-	trip   *http.Transport // its answers may take as long as copying a volume takes
+	client *transfer.Client // fetches of a tree the chunks that are new
+	over   *transfer.Client // fetches what the source knows to be new
+	trip   *http.Transport  // its answers may take as long as copying a volume takes
 
 	mu    sync.Mutex
 	bytes map[zfssync.Object]int64 // guarded by mu; that came over the line
@@ -29,11 +30,16 @@ type carrier struct {
 func (d *daemon) newCarrier(store zfssync.Store, metrics *transfer.Metrics) (*carrier, error) {
 	c := &carrier{d: d, store: store, bytes: map[zfssync.Object]int64{}, trip: d.peers.dialer.RoundTripper(transport.Sync, d.addrOf)}
 	c.trip.ReadBufferSize = 64 << 10
-	var err error
-	c.client, err = transfer.NewClient(transfer.Config{
+	conf := transfer.Config{
 		Store: store, Metrics: metrics, Log: d.log, BytesPerSecond: d.o.SyncRate, Progress: c.count, Board: d.sync.board,
-		Delta: true, Work: filepath.Join(d.o.DataDir, "moving"),
-	})
+		Work: filepath.Join(d.o.DataDir, "moving"),
+	}
+	var err error
+	if c.over, err = transfer.NewClient(conf); err != nil {
+		return nil, err
+	}
+	conf.Delta = true
+	c.client, err = transfer.NewClient(conf)
 	return c, err
 }
 
@@ -74,7 +80,11 @@ func (c *carrier) Carry(ctx context.Context, from fsm.HostID, volume zfssync.Vol
 	}
 	c.counted(o)
 	for _, s := range list {
-		_, err := c.client.EnsureObject(ctx, o, transfer.ObjectOptions{GUID: s.GUID, QuotaBytes: quota}, []transfer.Source{src})
+		client := c.client
+		if s.Over != "" {
+			client = c.over
+		}
+		_, err := client.EnsureObject(ctx, o, transfer.ObjectOptions{GUID: s.GUID, QuotaBytes: quota}, []transfer.Source{src})
 		if conflict := (*transfer.Conflict)(nil); errors.As(err, &conflict) {
 			return c.counted(o), fmt.Errorf("%w: %w", hostagent.ErrHopeless, err)
 		}
