@@ -106,6 +106,14 @@ demo: deps build ## five Elixir nodes and PostgreSQL, on this machine
 demo-down: ## stop the demo and check that nothing is left
 	@scripts/demo down
 
+.PHONY: demo-cluster
+demo-cluster: deps build ## five hosts on this machine with the demo spread over them, hurt in five ways
+	@scripts/demo-cluster up
+
+.PHONY: demo-cluster-down
+demo-cluster-down: ## stop those hosts and check that nothing is left
+	@scripts/demo-cluster down
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf bin dist bench-results cover.out

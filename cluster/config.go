@@ -40,7 +40,7 @@ type Config struct {
 	Stabilize time.Duration
 
 	SnapshotEvery uint64 // entries between snapshots, default 8192
-	TrailingLogs  uint64 // entries kept behind a snapshot, default 10240
+	TrailingLogs  uint64 // entries kept behind a snapshot, default 32768: from the snapshot before it on, even when writes are fast
 
 	ArchiveBytes int64         // oldest segments go above this, default 1 GiB
 	ArchiveAge   time.Duration // and above this age, default 1 year
@@ -73,7 +73,7 @@ func (c *Config) defaults() error {
 		c.Advertise = "local"
 	}
 	setDefault(&c.SnapshotEvery, 8192)
-	setDefault(&c.TrailingLogs, 10240)
+	setDefault(&c.TrailingLogs, 32768)
 	setDefault(&c.ArchiveBytes, 1<<30)
 	setDefault(&c.ArchiveAge, 365*24*time.Hour)
 	setDefault(&c.HangLimit, 5*time.Second)

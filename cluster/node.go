@@ -162,7 +162,7 @@ func (n *Node) raftConfig() *raft.Config {
 	rc.MaxAppendEntries = 512
 	rc.BatchApplyCh = true
 	rc.SnapshotThreshold = n.cfg.SnapshotEvery
-	rc.SnapshotInterval = 10 * time.Second
+	rc.SnapshotInterval = 2 * time.Second // with TrailingLogs: an older snapshot is of use where the newest is damaged
 	rc.TrailingLogs = n.cfg.TrailingLogs
 	return rc
 }

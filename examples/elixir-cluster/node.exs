@@ -35,6 +35,13 @@ defmodule Demo do
     row
   end
 
+  # Whoever knocks sees that this node is there; nobody may be left waiting.
+  def greet(door) do
+    {:ok, guest} = :gen_tcp.accept(door)
+    :gen_tcp.close(guest)
+    greet(door)
+  end
+
   def rows do
     db = connect()
     {:ok, [{_, _, rows}]} = :pgsql.squery(db, "select name, starts from nodes order by name")
@@ -51,6 +58,9 @@ for app <- [:stringprep, :p1_pgsql], do: {:ok, _} = Application.ensure_all_start
 Demo.join(:"app@#{System.fetch_env!("SEED")}.#{domain}")
 db = Demo.connect()
 IO.puts("#{node()}: row #{inspect(Demo.row(db))} through #{System.fetch_env!("DB_HOST")}")
-{:ok, _} = :gen_tcp.listen(4000, reuseaddr: true, backlog: 16)
+# A node that comes back, the seed too, finds all that were ever here.
+spawn(fn -> for [name, _] <- Demo.rows(), name != to_string(node()), do: Node.connect(String.to_atom(name)) end)
+{:ok, door} = :gen_tcp.listen(4000, reuseaddr: true)
+spawn(fn -> Demo.greet(door) end)
 IO.puts("#{node()}: ready, sees #{inspect(Enum.sort(Node.list()))}")
 Process.sleep(:infinity)

@@ -27,6 +27,7 @@ type host struct {
 	mount     string   // of its disk
 	data      string   // data directory, on its disk
 	extra     []string // more flags
+	env       []string // more environment
 	client    *api.Client
 
 	mu     sync.Mutex
@@ -85,6 +86,7 @@ func (h *host) start() error {
 	}
 	defer log.Close()
 	cmd := exec.Command("nsenter", append([]string{"--net=" + h.ns, h.program}, h.flags()...)...)
+	cmd.Env = append(os.Environ(), h.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := forked(cmd.Start); err != nil {
@@ -135,6 +137,18 @@ func (h *host) kill() error {
 	}
 	h.cmd = nil
 	return nil
+}
+
+// running tells whether the daemon has not ended by itself.
+func (h *host) running() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case <-h.exited:
+		return false
+	default:
+		return h.cmd != nil
+	}
 }
 
 // ended waits until the daemon has ended by itself, and tells its exit code.

@@ -20,6 +20,13 @@ func faults() []fault {
 		{name: "followers cut from each other", times: 3, limit: 2 * time.Second, hold: 3 * time.Second, strike: cutFollowers},
 		{name: "20 % of all frames lost", times: 1, limit: 15 * time.Second, hold: 30 * time.Second, strike: everywhere(rule{loss: 0.2})},
 		{name: "200 ms delay each way", times: 1, limit: 15 * time.Second, hold: 30 * time.Second, strike: everywhere(rule{delay: 200 * time.Millisecond})},
+		{name: "leader's disk frozen", times: 3, limit: 15 * time.Second, strike: freezeLeader},
+		{name: "leader's disk full", times: 3, limit: 15 * time.Second, hold: 5 * time.Second, strike: fillLeader},
+		{name: "raft.db cut, back as a new host", times: 2, limit: 2 * time.Second, strike: damaged(cutFile)},
+		{name: "raft.db flipped, back as a new host", times: 2, limit: 2 * time.Second, strike: damaged(flipFile)},
+		{name: "newest snapshot corrupt", times: 2, limit: 2 * time.Second, strike: badSnapshot},
+		{name: "clock a year ahead", times: 1, limit: 2 * time.Second, hold: 10 * time.Second, strike: clock(year)},
+		{name: "clock a year behind", times: 1, limit: 2 * time.Second, hold: 10 * time.Second, strike: clock(-year)},
 	}
 }
 

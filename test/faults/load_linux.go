@@ -13,8 +13,8 @@ import (
 	"github.com/rexcarcer/rexcarcer/api"
 )
 
-// The registers are labels of hosts: one write is one entry of the log, and
-// the last one is what a consistent read finds.
+// The registers are labels of the first host, which no fault removes: one write
+// is one entry of the log, and the last one is what a consistent read finds.
 const registers = 6
 
 // op is what a client did to a register.
@@ -91,13 +91,13 @@ func (o *load) client(ctx context.Context, id int, pace time.Duration) {
 	}
 }
 
-// register is the label's name, and whose it is.
-func (o *load) register(key int) (label, owner string) {
-	return fmt.Sprintf("%s-k%d", o.prefix, key), o.l.all[key%len(o.l.all)].name
-}
+// owner is the host whose labels the registers are.
+func (o *load) owner() string { return o.l.all[0].name }
+
+func (o *load) register(key int) (label string) { return fmt.Sprintf("%s-k%d", o.prefix, key) }
 
 func (o *load) write(ctx context.Context, id int, at *host, key int) {
-	label, owner := o.register(key)
+	label := o.register(key)
 	o.mu.Lock()
 	o.values++
 	do := op{label, true, fmt.Sprintf("v%d", o.values)}
@@ -105,7 +105,7 @@ func (o *load) write(ctx context.Context, id int, at *host, key int) {
 	call := time.Now()
 	ctx, cancel := asking(ctx)
 	defer cancel()
-	done, err := at.client.LabelHost(ctx, owner, api.HostLabels{Set: map[string]string{label: do.value}})
+	done, err := at.client.LabelHost(ctx, o.owner(), api.HostLabels{Set: map[string]string{label: do.value}})
 	now := time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -123,11 +123,11 @@ func (o *load) write(ctx context.Context, id int, at *host, key int) {
 }
 
 func (o *load) read(ctx context.Context, id int, at *host, key int) {
-	label, owner := o.register(key)
+	label := o.register(key)
 	call := time.Now()
 	ctx, cancel := asking(ctx)
 	defer cancel()
-	res, err := at.client.Do(ctx, "GET", "/v1/hosts/"+owner+"?consistent", nil, nil)
+	res, err := at.client.Do(ctx, "GET", "/v1/hosts/"+o.owner()+"?consistent", nil, nil)
 	if err != nil {
 		return // what was not answered promises nothing
 	}
@@ -165,22 +165,14 @@ func (o *load) ackAfter(ctx context.Context, t time.Time) (time.Duration, error)
 
 // tidy removes the labels of the round: a host has at most 256.
 func (o *load) tidy(ctx context.Context) error {
-	for _, h := range o.l.all {
-		var labels []string
-		for key := range registers {
-			if label, owner := o.register(key); owner == h.name {
-				labels = append(labels, label)
-			}
-		}
-		err := wait(ctx, patience, "labels are removed", func() error {
-			ctx, cancel := asking(ctx)
-			defer cancel()
-			_, err := o.l.all[0].client.LabelHost(ctx, h.name, api.HostLabels{Remove: labels})
-			return err
-		})
-		if err != nil {
-			return err
-		}
+	var labels []string
+	for key := range registers {
+		labels = append(labels, o.register(key))
 	}
-	return nil
+	return wait(ctx, patience, "labels are removed", func() error {
+		ctx, cancel := asking(ctx)
+		defer cancel()
+		_, err := o.l.all[0].client.LabelHost(ctx, o.owner(), api.HostLabels{Remove: labels})
+		return err
+	})
 }
