@@ -19,6 +19,7 @@ import (
 // receiver is a daemon that wants an image, as a process of its own that can be killed.
 type receiver struct {
 	Dir, Spool, Addr, Image string
+	Dataset                 string // of a store on ZFS
 	Chain, Key, CA          []byte
 }
 
@@ -44,10 +45,18 @@ func TestReceiver(t *testing.T) {
 	}
 	tr := transportTo(id, roots, r.Addr)
 	defer tr.CloseIdleConnections()
-	c := newClient(t, Config{Store: openOverlay(t, r.Dir), Spool: r.Spool})
+	c := newClient(t, Config{Store: r.open(t), Spool: r.Spool})
 	if err := c.EnsureImage(t.Context(), r.Image, []Source{{Name: "there", HTTP: tr}}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (r receiver) open(t testing.TB) zfssync.Store {
+	t.Helper()
+	if r.Dataset == "" {
+		return openOverlay(t, r.Dir)
+	}
+	return openDataset(t, r.Dir, r.Dataset)
 }
 
 // start begins the process.

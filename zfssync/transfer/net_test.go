@@ -97,7 +97,12 @@ func (f *fabric) serve(t testing.TB, name string, role pki.Role, h http.Handler)
 // listen runs h until the test ends.
 func (f *fabric) listen(t testing.TB, name string, h http.Handler) (addr string) {
 	t.Helper()
-	conf := pki.ServerTLS(f.identity(t, pki.RoleHost, name), f.ca.Pool(), true, anybody, time.Now)
+	return listen(t, f.identity(t, pki.RoleHost, name), f.ca.Pool(), h)
+}
+
+func listen(t testing.TB, id *pki.Identity, roots *x509.CertPool, h http.Handler) (addr string) {
+	t.Helper()
+	conf := pki.ServerTLS(id, roots, true, anybody, time.Now)
 	conf.NextProtos = []string{ALPN}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -36,7 +36,12 @@ func openOverlay(t testing.TB, dir string) zfssync.Store {
 // openZFS opens a real store on a pool of its own.
 func openZFS(t testing.TB, dir string) zfssync.Store {
 	t.Helper()
-	c := zfssync.Config{Dir: dir, Dataset: zfstest.Pool(t, 256<<20) + "/rex", Instance: "transfer", Runner: run.Real{}}
+	return openDataset(t, dir, zfstest.Pool(t, 256<<20)+"/rex")
+}
+
+func openDataset(t testing.TB, dir, dataset string) zfssync.Store {
+	t.Helper()
+	c := zfssync.Config{Dir: dir, Dataset: dataset, Instance: "transfer", Runner: run.Real{}}
 	s, err := zfssync.OpenZFS(context.Background(), c)
 	if err != nil {
 		t.Fatal(err)
