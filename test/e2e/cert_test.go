@@ -6,6 +6,9 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,4 +71,67 @@ func leaf(t *testing.T, text string) *x509.Certificate {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// TestAJailsCertificateComesUnderTheOperatorsCA and is another, with another
+// key, once it is revoked. The jail goes on all the while.
+func TestAJailsCertificateComesUnderTheOperatorsCA(t *testing.T) {
+	t.Parallel()
+	openssl := testenv.RequireTool(t, "openssl")
+	h := newHost(t)
+	h.start(t)
+	h.apply(t, file("chain", "10.175.2.0/24", box("chain-1", "chain", forever)))
+	before := h.ps(t)["chain-1"]
+	pid := h.pid(before.UUID)
+	read := func(file string) string { return h.must(t, "exec", "chain-1", "--", "cat", "/etc/ssl/rc/"+file) }
+	first, key := leaf(t, read("host.crt")), read("host.key")
+
+	dir := t.TempDir()
+	csr := h.write(t, "ca.csr", h.must(t, "ca", "csr"))
+	root, made := filepath.Join(dir, "root.crt"), filepath.Join(dir, "ca.crt")
+	for _, argv := range [][]string{
+		{"req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", filepath.Join(dir, "root.key"), "-out", root, "-days", "30", "-subj", "/O=Operator/CN=Root", "-addext", "basicConstraints=critical,CA:true"},
+		{"x509", "-req", "-in", csr, "-CA", root, "-CAkey", filepath.Join(dir, "root.key"), "-CAcreateserial", "-days", "10", "-copy_extensions", "copy", "-out", made},
+	} {
+		if r := command(t.Context(), "", nil, append([]string{openssl}, argv...)...); r.code != 0 {
+			t.Fatal(r)
+		}
+	}
+	h.must(t, "ca", "import", made)
+	verified := func() error {
+		crt, cluster := h.write(t, "host.crt", read("host.crt")), h.write(t, "cluster.crt", read("cluster.crt"))
+		for _, trust := range []string{root, cluster} {
+			if r := command(t.Context(), "", nil, openssl, "verify", "-CAfile", trust, "-untrusted", crt, "-verify_hostname", "chain-1.chain.rex.internal", crt); r.code != 0 {
+				return fmt.Errorf("openssl verify under %s: %s", trust, r)
+			}
+		}
+		return nil
+	}
+	poll(t, time.Minute, "host.crt leads to the operator's root, and to the cluster's CA", verified)
+	if got := leaf(t, read("host.crt")); got.SerialNumber.Cmp(first.SerialNumber) != 0 {
+		t.Error("the certificate was signed anew for its chain")
+	}
+
+	h.must(t, "ca", "revoke", "jail/chain-1", "--yes")
+	poll(t, time.Minute, "another key and certificate", func() error {
+		if read("host.key") == key || leaf(t, read("host.crt")).SerialNumber.Cmp(first.SerialNumber) == 0 {
+			return errors.New("it is still the first")
+		}
+		return verified()
+	})
+
+	h.must(t, "ca", "rotate", "--retire-after", "2s", "--yes")
+	poll(t, time.Minute, "a certificate of the next CA, and only that one trusted", func() error {
+		if n := strings.Count(read("cluster.crt"), "BEGIN"); n != 1 || strings.Contains(h.must(t, "ca", "show", "--no-header"), "old") {
+			return fmt.Errorf("%d CAs", n)
+		}
+		crt, cluster := h.write(t, "host.crt", read("host.crt")), h.write(t, "cluster.crt", read("cluster.crt"))
+		if r := command(t.Context(), "", nil, openssl, "verify", "-CAfile", cluster, "-untrusted", crt, crt); r.code != 0 {
+			return fmt.Errorf("%s", r)
+		}
+		return nil
+	})
+	if r := h.ps(t)["chain-1"]; h.pid(r.UUID) != pid || r.Restarts != 0 {
+		t.Errorf("the jail was restarted: pid %d, then %d", pid, h.pid(r.UUID))
+	}
 }

@@ -1,4 +1,4 @@
-// Package packaging holds the tests of what is installed on FreeBSD: rc script, manual pages, the tree of a package.
+// Package packaging holds the tests of what is installed: rc script and systemd unit, manual pages, samples, the tree of a package.
 //
-// Laws: nothing is installed on the machine of the test; scripts run under stubs of what FreeBSD has.
+// Laws: nothing is installed on the machine of the test; scripts run under stubs of what the system has.
 package packaging
