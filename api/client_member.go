@@ -42,6 +42,13 @@ func (c *Client) LabelHost(ctx context.Context, name string, in HostLabels) (App
 	return out, err
 }
 
+// RekeyHost lets a host make itself a new key for the overlay.
+func (c *Client) RekeyHost(ctx context.Context, name string) (Applied, error) {
+	var out Applied
+	_, err := c.call(ctx, "POST", "/v1/hosts/"+url.PathEscape(name)+"/rekey", nil, 0, nil, &out)
+	return out, err
+}
+
 // RemoveHost takes a host out of the cluster for good.
 func (c *Client) RemoveHost(ctx context.Context, name string, force bool) (Applied, error) {
 	q := url.Values{}

@@ -29,6 +29,9 @@ func (s *Server) hostRow(r *request, st *fsm.State, h *fsm.Host) HostRow {
 		Name: h.Name, ID: h.ID, Role: h.Role, State: string(h.State), OS: h.OS, Arch: h.Arch, Runtime: h.Runtime, Addr: cmp.Or(h.Addr, h.Peer),
 		Version: h.Version, Capacity: h.Capacity, Labels: h.Labels, Features: h.Features, SeenAt: when(h.SeenAt),
 	}
+	if o := h.Overlay; o != nil {
+		row.Overlay = &HostOverlay{Address: o.Addr().String(), Endpoint: o.Endpoint, Device: o.Device, Key: o.Key, Next: o.Next, KeyAt: when(o.KeyAt)}
+	}
 	row.Used, _ = st.Load.Get(string(h.ID))
 	row.Jails = row.Used.Jails
 	if r.past != nil {

@@ -111,6 +111,7 @@ func table() []route {
 		{method: "GET", pattern: "/v1/hosts", access: forRead, summary: "All hosts", out: []HostRow{}, handle: (*Server).listHosts},
 		{method: "GET", pattern: "/v1/hosts/{name}", access: forRead, summary: "One host, by name or id", out: HostRow{}, handle: (*Server).showHost},
 		{method: "POST", pattern: "/v1/hosts/{name}/drain", access: forWrite, summary: "Move the host's jails away", out: Applied{}, handle: (*Server).drainHost},
+		{method: "POST", pattern: "/v1/hosts/{name}/rekey", access: forWrite, summary: "Let the host make itself a new key for the overlay", out: Applied{}, handle: (*Server).rekeyHost},
 		{method: "POST", pattern: "/v1/hosts/{name}/undrain", access: forWrite, summary: "Let the host have jails again", out: Applied{}, handle: (*Server).undrainHost},
 		{method: "POST", pattern: "/v1/hosts/{name}/labels", access: forWrite, summary: "Set and remove labels of the host", in: HostLabels{}, out: Applied{}, handle: (*Server).labelHost},
 		{method: "DELETE", pattern: "/v1/hosts/{name}", access: forWrite, summary: "Take the host out of the cluster for good", query: []param{{"force", "boolean", "also while it is alive or has jails"}}, out: Applied{}, handle: (*Server).removeHost},

@@ -135,6 +135,14 @@ func (s *Server) labelHost(r *request) error {
 	return s.propose(r, fsm.LabelHost{Host: h.ID, Set: in.Set, Remove: in.Remove})
 }
 
+func (s *Server) rekeyHost(r *request) error {
+	h, err := hostNamed(r, s.cfg.Log.State())
+	if err != nil {
+		return err
+	}
+	return s.propose(r, fsm.RekeyHost{Host: h.ID})
+}
+
 func (s *Server) removeHost(r *request) error {
 	h, err := hostNamed(r, s.cfg.Log.State())
 	if err != nil {

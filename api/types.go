@@ -189,6 +189,17 @@ type HostRow struct {
 	Labels       map[string]string `json:"labels,omitempty"`
 	Features     map[string]string `json:"features,omitempty"`
 	SeenAt       time.Time         `json:"seen_at,omitzero"`
+	Overlay      *HostOverlay      `json:"overlay,omitempty"` // absent: networks do not reach it from other hosts
+}
+
+// HostOverlay is a host's end of the encrypted network between hosts.
+type HostOverlay struct {
+	Address  string    `json:"address"`  // the host's own on the overlay
+	Endpoint string    `json:"endpoint"` // HOST:PORT, UDP
+	Device   string    `json:"device"`   // kernel, userspace; "" while there is no other host
+	Key      string    `json:"key"`      // WireGuard's public key
+	Next     string    `json:"next,omitempty"`
+	KeyAt    time.Time `json:"key_at"` // since when
 }
 
 // RecordRow is one DNS record that is served.

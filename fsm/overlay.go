@@ -14,6 +14,28 @@ type Overlay struct {
 	Rekey    bool   `json:"rekey,omitempty"`
 }
 
+// The addresses that hosts have on the overlay, by their number. They are of
+// the range for tests of networks (RFC 2544), which is routed nowhere; netd has
+// its own part of it on FreeBSD.
+var (
+	OverlayRange  = netip.MustParsePrefix("198.19.0.0/17")
+	OverlayRange6 = netip.MustParsePrefix("fd52:6578:4361:7264::/112")
+)
+
+// Addr is the host's own IPv4 address on the overlay.
+func (o *Overlay) Addr() netip.Addr {
+	a := OverlayRange.Addr().As4()
+	a[2], a[3] = byte(o.N>>8), byte(o.N)
+	return netip.AddrFrom4(a)
+}
+
+// Addr6 is the host's own IPv6 address on the overlay.
+func (o *Overlay) Addr6() netip.Addr {
+	a := OverlayRange6.Addr().As16()
+	a[14], a[15] = byte(o.N>>8), byte(o.N)
+	return netip.AddrFrom16(a)
+}
+
 // MaxOverlay is how many hosts can have an address of their own on the overlay.
 const MaxOverlay = 1<<15 - 2
 

@@ -9,21 +9,6 @@ import (
 	"github.com/rexcarcer/rexcarcer/netd/mesh"
 )
 
-// The addresses that hosts have on the overlay, by their number. They are of the range for tests of networks (RFC 2544),
-// which is routed nowhere; netd has its own part of it on FreeBSD.
-var (
-	meshRange  = netip.MustParsePrefix("198.19.0.0/17")
-	meshRange6 = netip.MustParsePrefix("fd52:6578:4361:7264::/112")
-)
-
-// MeshAddrs are the addresses of a host on the overlay; n is 1..fsm.MaxOverlay.
-func MeshAddrs(n uint32) (netip.Addr, netip.Addr) {
-	four, six := meshRange.Addr().As4(), meshRange6.Addr().As16()
-	four[2], four[3] = byte(n>>8), byte(n)
-	six[14], six[15] = byte(n>>8), byte(n)
-	return netip.AddrFrom4(four), netip.AddrFrom16(six)
-}
-
 // OverlayPeer is one key of another host, as State has it.
 type OverlayPeer struct {
 	Name     string
@@ -52,7 +37,7 @@ func OverlayOf(s *fsm.State, host fsm.HostID) Overlay {
 		if h.ID == host || h.Overlay == nil {
 			continue
 		}
-		four, six := MeshAddrs(h.Overlay.N)
+		four, six := h.Overlay.Addr(), h.Overlay.Addr6()
 		p := OverlayPeer{Name: h.Name, Key: h.Overlay.Key, Endpoint: h.Overlay.Endpoint, Allowed: []netip.Addr{four, six}}
 		for _, a := range s.AddrsOn(h.ID) {
 			for _, addr := range a.Both() {
@@ -94,8 +79,8 @@ func hasPeers(s *fsm.State, host fsm.HostID) bool {
 func carry(s *fsm.State, host fsm.HostID, conf *OverlayConfig, c *netd.Config) {
 	c.Trunk = conf.VLANNIC
 	if self := selfOf(s, host); self != nil && conf.Device != nil && hasPeers(s, host) {
-		four, six := MeshAddrs(self.N)
-		c.Mesh = &netd.Mesh{Device: conf.Device.Device(), Addr: four, All: meshRange, Addr6: six, All6: meshRange6}
+		four, six := self.Addr(), self.Addr6()
+		c.Mesh = &netd.Mesh{Device: conf.Device.Device(), Addr: four, All: fsm.OverlayRange, Addr6: six, All6: fsm.OverlayRange6}
 	}
 	for i := range c.Networks {
 		n := &c.Networks[i]
@@ -137,9 +122,9 @@ func (o Overlay) meshConfig(conf *OverlayConfig, private mesh.Key, endpoint func
 	if o.Self == nil || len(o.Peers) == 0 {
 		return mesh.Config{}, nil
 	}
-	four, six := MeshAddrs(o.Self.N)
+	four, six := o.Self.Addr(), o.Self.Addr6()
 	c := mesh.Config{Private: private, Port: conf.Port, MTU: conf.MTU,
-		Addrs: []netip.Prefix{netip.PrefixFrom(four, meshRange.Bits()), netip.PrefixFrom(six, meshRange6.Bits())}}
+		Addrs: []netip.Prefix{netip.PrefixFrom(four, fsm.OverlayRange.Bits()), netip.PrefixFrom(six, fsm.OverlayRange6.Bits())}}
 	for _, p := range o.Peers {
 		key, err := mesh.ParseKey(p.Key)
 		if err != nil {

@@ -99,7 +99,7 @@ func checkOverlayOf(rt *rapid.T, s *fsm.State, host fsm.HostID) {
 	var remote []netd.Remote
 	for _, h := range s.Hosts.All {
 		if h.ID != host {
-			four, six := MeshAddrs(h.Overlay.N)
+			four, six := h.Overlay.Addr(), h.Overlay.Addr6()
 			want[four], want[six] = h.Overlay.Key, h.Overlay.Key
 		}
 	}

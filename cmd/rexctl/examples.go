@@ -62,6 +62,7 @@ var examples = map[string]string{
 	"rexctl host show":        "rexctl host show dev",
 	"rexctl host drain":       "rexctl host drain host2",
 	"rexctl host undrain":     "rexctl host undrain host2",
+	"rexctl host rekey":       "rexctl host rekey host2",
 	"rexctl host label":       "rexctl host label host2 rack=r7 ssd old-",
 	"rexctl host rm":          "rexctl host rm host2 --yes",
 	"rexctl token create":     "rexctl token create --role server --ttl 1h",

@@ -18,6 +18,13 @@ func hostChanges() []*cli.Command {
 			Description: "KEY- removes the label KEY. A label that the host was started with comes back with its next start.", Action: labelHost,
 		},
 		{
+			Name: "rekey", Usage: "let a host make itself a new key for the overlay", ArgsUsage: "HOST",
+			Description: "The others know the new key some seconds before it is used, so connections between jails go on.",
+			Action: func(c *cli.Context) error {
+				return changeHost(c, 1, 1, func(a *api.Client, name string) (api.Applied, error) { return a.RekeyHost(c.Context, name) })
+			},
+		},
+		{
 			Name: "rm", Usage: "take a host out of the cluster for good", ArgsUsage: "HOST",
 			Description: "Its id and certificate are refused from then on: to come back it must be wiped and join as a new host.",
 			Flags: []cli.Flag{

@@ -57,7 +57,7 @@ func showCert(c *cli.Context, r api.CertRow) error {
 }
 
 func hostCommand() *cli.Command {
-	return &cli.Command{Name: "host", Usage: "hosts: ls, show, drain, undrain, label, rm", Subcommands: append([]*cli.Command{
+	return &cli.Command{Name: "host", Usage: "hosts: ls, show, drain, undrain, label, rekey, rm", Subcommands: append([]*cli.Command{
 		{
 			Name: "ls", Usage: "list hosts",
 			Action: asking(0, 0, func(c *cli.Context, a *api.Client) ([]api.HostRow, error) { return a.Hosts(c.Context) }, listHosts),
@@ -103,6 +103,13 @@ func showHost(c *cli.Context, r hostShown) error {
 		{"Runtime", r.Runtime}, {"Version", r.Version}, {"Address", r.Addr}, {"Applied index", fmt.Sprint(r.AppliedIndex)},
 		{"Jails", fmt.Sprint(r.Jails)}, {"CPU", used(float64(r.Used.MilliCPU)/1000, float64(r.Capacity.MilliCPU)/1000)},
 		{"Memory", size(r.Used.MemoryBytes) + " reserved of " + size(r.Capacity.MemoryBytes)}, {"Seen", clock(r.SeenAt)},
+	}
+	if o := r.Overlay; o != nil {
+		device := o.Device
+		if device == "" {
+			device = "no device yet: there is no other host"
+		}
+		kv = append(kv, [2]string{"Overlay", fmt.Sprintf("%s at %s (%s)", o.Address, o.Endpoint, device)}, [2]string{"Overlay key", o.Key + " since " + clock(o.KeyAt)})
 	}
 	for _, t := range r.streams {
 		kv = append(kv, [2]string{"Stream", streamLine(t)})
