@@ -21,10 +21,17 @@ func pair(t *testing.T, first, second string, flags ...string) (a, b *host) {
 	t.Helper()
 	a, addr := member(t, first)
 	a.flags = append(a.flags, flags...)
-	a.start(t)
-	token := strings.TrimSpace(a.must(t, "token", "create", "--role", "host", "-q"))
 	b, _ = member(t, second)
 	b.flags = append(b.flags, flags...)
+	pairUp(t, a, addr, b, second)
+	return a, b
+}
+
+// pairUp starts a, whose cluster port is addr, and lets b join it.
+func pairUp(t *testing.T, a *host, addr string, b *host, second string) {
+	t.Helper()
+	a.start(t)
+	token := strings.TrimSpace(a.must(t, "token", "create", "--role", "host", "-q"))
 	join := append([]string{rexcarcer, "join", addr, "-token", token}, b.flags...)
 	if r := command(t.Context(), "", nil, join...); r.code != 0 {
 		t.Fatal(r)
@@ -38,7 +45,6 @@ func pair(t *testing.T, first, second string, flags ...string) (a, b *host) {
 		}
 		return fmt.Errorf("it is not")
 	})
-	return a, b
 }
 
 // keeper declares one jail with a volume, whose processes can be told apart

@@ -3,11 +3,14 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/rexcarcer/rexcarcer/api"
 	"github.com/rexcarcer/rexcarcer/internal/zfstest"
 )
 
@@ -53,4 +56,45 @@ jail "app" {
 func hostName(t *testing.T, h *host) string {
 	t.Helper()
 	return strings.TrimSpace(h.must(t, "host", "ls", "-o", "name"))
+}
+
+// TestAJailMovesOnZFS: the second copy is the difference over the first, and
+// the user's snapshot goes along.
+func TestAJailMovesOnZFS(t *testing.T) {
+	if !zfstest.Isolated(t) {
+		return
+	}
+	pool := zfstest.Pool(t, 384<<20)
+	a, addr := member(t, "left")
+	a.flags = append(a.flags, "-storage", "zfs:"+pool+"/left")
+	b, _ := member(t, "right")
+	b.flags = append(b.flags, "-storage", "zfs:"+pool+"/right")
+	pairUp(t, a, addr, b, "right")
+	keeper(t, a, "moving", "mark-zfs", "")
+	from := a.ps(t)["db"].Host
+	a.must(t, "exec", "db", "--", "sh", "-c", "head -c 3000000 /dev/urandom >/data/big; echo note >/data/note")
+	a.must(t, "volume", "snapshot", "moving.db.data@kept", "--host", from)
+	sum := a.must(t, "exec", "db", "--", "sha256sum", "/data/big", "/data/note")
+	for range 2 {
+		to := map[string]string{"left": "right", "right": "left"}[from]
+		t.Logf("%s", a.must(t, "jail", "move", "db", "--to", to))
+		if got := a.must(t, "exec", "db", "--", "sha256sum", "/data/big", "/data/note"); got != sum {
+			t.Errorf("the data are %q, were %q", got, sum)
+		}
+		poll(t, time.Minute, "both hosts have tidied up", func() error {
+			if m, err := lastMove(a, "db"); err != nil || !m.Clean {
+				return fmt.Errorf("%+v, %v", m, err)
+			}
+			return nil
+		})
+		if got := volumesOn(t, a, from); len(got) != 0 {
+			t.Errorf("%s still has the volumes %v", from, got)
+		}
+		show := decode[api.VolumeShow](t, a, "volume", "show", "moving.db.data", "--host", to)
+		if len(show.Snapshot) != 1 || show.Snapshot[0].Name != "kept" {
+			t.Errorf("the volume there is %+v, want it with its snapshot and no other", show)
+		}
+		from = to
+	}
+	a.destroy(t, "moving")
 }
