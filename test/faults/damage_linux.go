@@ -20,7 +20,13 @@ func freezeLeader(ctx context.Context, l *lab) (func(context.Context) error, err
 		return nil, err
 	}
 	return func(ctx context.Context) error {
-		if err := leads.thaw(); err != nil {
+		err := wait(ctx, patience, "the watchdog of "+leads.name+" ends it", func() error {
+			if last := leads.tail(3); !strings.Contains(last, "msg=ending") {
+				return errors.New("it has not said so")
+			}
+			return nil
+		})
+		if err := errors.Join(err, leads.thaw()); err != nil {
 			return err
 		}
 		// A thread that waits for a frozen disk cannot die: so only now the process is gone for good.
@@ -38,14 +44,19 @@ func fillLeader(ctx context.Context, l *lab) (func(context.Context) error, error
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) error {
+	return func(ctx context.Context) error {
 		if err := leads.clean(); err != nil {
 			return err
 		}
-		if leads.running() {
-			return nil
-		}
-		return errors.Join(leads.kill(), leads.start())
+		return wait(ctx, patience, leads.name+" answers", func() error {
+			if !leads.running() { // a service manager would do it
+				if err := errors.Join(leads.kill(), leads.start()); err != nil {
+					return err
+				}
+			}
+			_, err := l.status(ctx, leads)
+			return err
+		})
 	}, leads.fill()
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // diskSize is enough for the log of the longest run; the file is sparse.
@@ -30,7 +31,10 @@ func (h *host) disk(ctx context.Context, l *lab) error {
 	if err := command(ctx, "mount", "-o", "loop", image, h.mount); err != nil {
 		return err
 	}
-	l.undo(func() error { return command(context.WithoutCancel(ctx), "umount", h.mount) })
+	l.undo(func() error {
+		ctx := context.WithoutCancel(ctx)
+		return wait(ctx, 20*time.Second, "unmount", func() error { return command(ctx, "umount", h.mount) })
+	})
 	// A frozen file system cannot be unmounted, and what waits for it cannot die. Thawing what is not frozen is an error of no interest.
 	l.undo(func() error { _ = h.thaw(); return nil })
 	return nil

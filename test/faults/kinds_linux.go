@@ -30,6 +30,21 @@ func faults() []fault {
 	}
 }
 
+// short are the faults that the tests do, each once, in two clusters side by side: those of machines, and those of the wire.
+func short() (machines, wire []fault) {
+	for _, f := range faults() {
+		switch f.name {
+		case "kill -9 of the leader", "kill -9 of a follower", "kill -9 of all", "leader's disk frozen", "leader's disk full", "raft.db cut, back as a new host":
+			f.hold = min(f.hold, time.Second)
+			machines = append(machines, f)
+		case "leader cut from the majority", "a follower cut off", "leader deaf (one way)", "20 % of all frames lost", "200 ms delay each way":
+			f.hold = min(f.hold, time.Second)
+			wire = append(wire, f)
+		}
+	}
+	return machines, wire
+}
+
 func (l *lab) names(hosts ...*host) (out []string) {
 	for _, h := range hosts {
 		out = append(out, h.name)
@@ -111,7 +126,7 @@ func cutFollower(ctx context.Context, l *lab) (func(context.Context) error, erro
 	l.wire.set(rule{loss: 1}, l.names(rest[0]), l.names(leads, rest[1]))
 	return func(ctx context.Context) error {
 		now, _, err := l.leader(ctx, leads)
-		if err == nil && now != leads {
+		if err == nil && now != leads && l.strict {
 			err = fmt.Errorf("%s led, and now %s does, though only %s was cut off", leads.name, now.name, rest[0].name)
 		}
 		return errors.Join(err, l.healWire(ctx))

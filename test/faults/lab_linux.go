@@ -25,8 +25,9 @@ type lab struct {
 	subnet    netip.Prefix
 	wire      *wire
 	all       []*host
-	hosts     int // that were ever made
-	rounds    int // of load
+	hosts     int  // that were ever made
+	rounds    int  // of load
+	strict    bool // what a machine with too much to do may break is judged too
 	say       func(format string, args ...any)
 	undos     []func() error
 }
@@ -169,27 +170,30 @@ func (l *lab) rows(ctx context.Context, h *host) ([]api.HostRow, error) {
 	return h.client.Hosts(ctx)
 }
 
-// leader is who leads by the word of one of who, and the others of all.
+// leader is who leads, when all of who agree (all hosts if none is given), and the others of all.
 func (l *lab) leader(ctx context.Context, who ...*host) (leads *host, rest []*host, err error) {
 	if who == nil {
 		who = l.all
 	}
 	err = wait(ctx, patience, "somebody leads", func() error {
+		said := map[string]bool{}
 		for _, asked := range who {
 			rows, err := l.rows(ctx, asked)
 			if err != nil {
 				return err
 			}
-			for _, r := range rows {
-				if !r.Leader {
-					continue
-				}
-				i := slices.IndexFunc(l.all, func(h *host) bool { return h.name == r.Name })
-				leads, rest = l.all[i], slices.Delete(slices.Clone(l.all), i, i+1)
-				return nil
+			i := slices.IndexFunc(rows, func(r api.HostRow) bool { return r.Leader })
+			if i < 0 {
+				return fmt.Errorf("%s knows of nobody who leads", asked.name)
 			}
+			said[rows[i].Name] = true
 		}
-		return errors.New("nobody leads")
+		if len(said) != 1 {
+			return fmt.Errorf("they do not agree: %v", said)
+		}
+		i := slices.IndexFunc(l.all, func(h *host) bool { return said[h.name] })
+		leads, rest = l.all[i], slices.Delete(slices.Clone(l.all), i, i+1)
+		return nil
 	})
 	return leads, rest, err
 }

@@ -41,6 +41,7 @@ type settings struct {
 // do strikes as often as it is told.
 func (l *lab) do(ctx context.Context, f fault, s settings) (row, error) {
 	r := row{name: f.name, limit: f.limit}
+	l.strict = !s.short
 	times := f.times
 	if s.short {
 		times = 1
