@@ -66,6 +66,9 @@ func (c RestoreState) decide(t *txn) *Refusal {
 	case !ok || first.ID != c.ID || t.parts.n != c.Parts:
 		return refuse(CodeConflict, object, "%d parts are here, not all %d of it: begin again", t.parts.n, c.Parts)
 	}
+	if m := t.moving(); m != nil {
+		return refuse(CodeConflict, object, "%s is on its way to another host: wait until it is there, or give that up (rexctl move ls)", m.Object())
+	}
 	saved, r := c.read(t, object)
 	if r != nil {
 		return r
@@ -87,6 +90,17 @@ func (c RestoreState) decide(t *txn) *Refusal {
 		t.runOver(name)
 	}
 	return nil
+}
+
+// moving is a move that goes on, nil if none does.
+func (t *txn) moving() (found *Move) {
+	t.moves.each("", func(_ string, m *Move) bool {
+		if !m.Phase.Over() {
+			found = m
+		}
+		return found == nil
+	})
+	return found
 }
 
 func (c RestoreState) read(t *txn, object string) (*State, *Refusal) {

@@ -221,7 +221,7 @@ func drawCommand(rt *rapid.T, l *log) Command {
 var drawToken = rapid.SampledFrom([]string{"abcdefgh", "bcdefghi"})
 
 func drawMember(rt *rapid.T, l *log) Command {
-	switch h := drawHost.Draw(rt, "host"); rapid.IntRange(0, 6).Draw(rt, "member") {
+	switch h := drawHost.Draw(rt, "host"); rapid.IntRange(0, 7).Draw(rt, "member") {
 	case 0:
 		return LabelHost{h, map[string]string{"ssd": ""}, []string{"rack"}}
 	case 1:
@@ -235,6 +235,8 @@ func drawMember(rt *rapid.T, l *log) Command {
 	case 5:
 		k := rapid.IntRange(1, 4).Draw(rt, "key")
 		return ReportOverlay{h, testOverlayKey(k), testOverlayKey(k + rapid.IntRange(0, 2).Draw(rt, "next")), "10.0.0.1:51820", "kernel"}
+	case 6:
+		return drawTrust(rt, l)
 	}
 	return ReportJoin{drawToken.Draw(rt, "token"), "10.0.0.9:1", "why"}
 }

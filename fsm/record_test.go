@@ -2,6 +2,8 @@ package fsm
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"flag"
 	"os"
 	"path/filepath"
@@ -37,6 +39,70 @@ func TestRecordLog(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestRecordSecondLog is the same for the kinds that came with Level 2.
+func TestRecordSecondLog(t *testing.T) {
+	l := newLog(t)
+	l.secondLife()
+	checkInvariants(t, l.s)
+	if !*recordSecond {
+		return
+	}
+	var b bytes.Buffer
+	for _, item := range l.items {
+		b.Write(item.Raw)
+		b.WriteByte('\n')
+	}
+	dir := filepath.Join("testdata", "log", "v2")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"log.jsonl": b.Bytes(), "state.txt": []byte(dumpOf(l.s))} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var recordSecond = flag.Bool("record-log2", false, "write testdata/log/v2 anew: only before v2 is released")
+
+// secondLife has a rotation, an import, revocations and a restore in it.
+func (l *log) secondLife() {
+	l.tb.Helper()
+	h := host("h1")
+	h.Host.Level = Level
+	l.must(h)
+	l.must(ApplyWish{Wish: testWish("demo", "10.66.0.0/24", 2)})
+	l.run("demo-web-1", "h1")
+	l.must(RequestCert{"demo-web-1", "h1", 1, []byte("csr")})
+	l.must(SetCert{"demo-web-1", 1, "pem", "01", l.now.Add(time.Hour), nil, ""})
+	var b bytes.Buffer
+	if err := Write(&b, l.s); err != nil {
+		l.tb.Fatal(err)
+	}
+	l.must(ChainCA{ID: testCA(1), Over: l.s.Cluster.CA, Chain: "chain"})
+	l.must(AddCA{ID: testCA(2), PEM: "second", Cross: "cross", Over: testCA(1), Host: "h1", Retire: int64(time.Minute)})
+	l.must(ActivateCA{testCA(2)})
+	l.must(RequestCert{"demo-web-1", "h1", 1, []byte("csr2")})
+	l.must(SetCert{"demo-web-1", 1, "pem2", "02", l.now.Add(time.Hour), nil, testCA(2)})
+	l.now += 100 * second
+	l.must(RetireCA{testCA(1)})
+	l.must(AddCA{ID: testCA(3), PEM: "third", Cross: "cross", Over: testCA(2), Host: "h1", Hold: true})
+	other := host("h2")
+	other.Host.Role = RoleServer
+	l.must(other)
+	l.must(HoldCA{testCA(3), "h2"})
+	l.must(RevokeCert{Jail: "demo-web-1", Why: "story"})
+	l.must(RevokeCert{Subject: "spiffe://c/user/bob"})
+	l.must(ReportAbuse{"h2", "report_run", "story"})
+	l.must(DestroyWish{Name: "demo"})
+	sum := sha256.Sum256(b.Bytes())
+	id := hex.EncodeToString(sum[:])
+	half := b.Len() / 2
+	l.must(RestorePart{id, 0, bytes.Clone(b.Next(half))})
+	l.must(RestorePart{id, 1, b.Bytes()})
+	l.must(RestoreState{ID: id, Parts: 2})
 }
 
 // lifetime has every kind of command and every kind of event in it.

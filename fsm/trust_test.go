@@ -8,7 +8,28 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
+
+var drawCA = rapid.SampledFrom([]string{testCA(1), testCA(2), testCA(3)})
+
+func drawTrust(rt *rapid.T, l *log) Command {
+	h, id := drawHost.Draw(rt, "host"), drawCA.Draw(rt, "ca")
+	switch rapid.IntRange(0, 5).Draw(rt, "trust") {
+	case 0:
+		return AddCA{ID: id, PEM: "pem", Cross: "cross", Over: drawCA.Draw(rt, "over"), Host: h, Hold: rapid.Bool().Draw(rt, "hold")}
+	case 1:
+		return HoldCA{id, h}
+	case 2:
+		return ActivateCA{id}
+	case 3:
+		return RetireCA{id}
+	case 4:
+		return RevokeCert{Jail: drawJail.Draw(rt, "jail")}
+	}
+	return ChainCA{ID: id, Over: l.s.Cluster.CA, Chain: "chain"}
+}
 
 // testCA is the id of the n-th CA of tests.
 func testCA(n int) string { return fmt.Sprintf("%016x", n) }
