@@ -97,6 +97,7 @@ bench: build ## benches beside real peers: BENCH=dns|raft|start|sched|pki|sync, 
 .PHONY: faults
 faults: deps build ## what breaks machines, done to real daemons under load: a table (about 20 minutes, root)
 	$(GO) run ./test/faults
+	FAULTS=all $(GO) test -count=1 -run TestAMoveSurvivesKill9 -v ./test/e2e
 
 .PHONY: demo
 demo: deps build ## five Elixir nodes and PostgreSQL, on this machine

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -99,7 +100,26 @@ func (s *Server) moveJail(r *request) error {
 	if err := sameStorage(st, j, h); err != nil {
 		return err
 	}
+	s.tidied(r, j.Spec.Name)
 	return s.proposeMove(r, cmd)
+}
+
+// tidyTime is how long the last move of the same thing may be tidied up after
+// before the next one is refused.
+const tidyTime = 15 * time.Second
+
+// tidied waits for that; whether it came in time is for the log to judge.
+func (s *Server) tidied(r *request, object string) {
+	ctx, cancel := context.WithTimeout(r.Context(), tidyTime)
+	defer cancel()
+	_, _ = s.cfg.Log.Wait(ctx, func(st *fsm.State) bool {
+		for _, m := range st.MovesOf(object) {
+			if !m.Active() && (!m.FromClean || !m.ToClean) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // proposeMove is propose for what is no plan: a conflict is no reason to make
@@ -147,6 +167,7 @@ func (s *Server) moveVolume(r *request) error {
 			}
 		}
 	}
+	s.tidied(r, name)
 	return s.proposeMove(r, fsm.MoveVolume{Volume: name, To: h.ID})
 }
 
