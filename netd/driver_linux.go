@@ -37,11 +37,12 @@ type linux struct {
 	pins map[string][]pin   // guarded by pinMu; by jail id
 	busy locks              // one Attach or Detach of a jail at a time
 
-	pinMu  sync.Mutex
-	reaper reaper
-	spares spares
-	m      *metrics
-	step   func(string) // tests kill the process here; called after each change to the host
+	pinMu   sync.Mutex
+	reaper  reaper
+	spares  spares
+	m       *metrics
+	addVLAN func(trunk netlink.Link, name string, id, mtu int) error
+	step    func(string) // tests kill the process here; called after each change to the host
 }
 
 // network is one that was Set.
@@ -92,6 +93,7 @@ func newLinux(o Options) (*linux, error) {
 	}
 	d := &linux{o: o, table: tableName(o.Instance), hostFD: fd, host: h, step: func(string) {}, m: m,
 		applied: map[string]string{}, reserved: map[string]int{}, nets: map[string]network{}, pins: map[string][]pin{}}
+	d.addVLAN = d.makeVLAN
 	d.rt.open = func() (*conn, error) { return d.dialHost(unix.NETLINK_ROUTE) }
 	d.nf.open = func() (*conn, error) { return d.dialHost(unix.NETLINK_NETFILTER) }
 	d.reaper.remove = d.deleteLinks
@@ -125,7 +127,7 @@ func (d *linux) Probe(ctx context.Context) error {
 	if err := inNewNS(func() error { return nil }); err != nil {
 		return fmt.Errorf("this kernel or container allows no network namespaces: %w", err)
 	}
-	text := hostRules(d.table, nil, nil) + bridgeRules(d.table, nil)
+	text := hostRules(d.table, nil, nil) + bridgeRules(d.table, nil, nil)
 	_, err := d.o.Runner.Run(ctx, run.Cmd{Argv: []string{"nft", "--check", "-f", "-"}, Stdin: strings.NewReader(text), NetNS: d.o.HostNS})
 	if err != nil {
 		return fmt.Errorf("nftables (package nftables, kernel modules nf_tables and nft_meta): %w", err)

@@ -10,12 +10,13 @@ import (
 
 // Interface names: a prefix of two letters, 8 hex digits, one digit; Linux allows 15 characters.
 const (
-	prefixBridge = "rb" // host: bridge of a network
-	prefixRouter = "rr" // host: bridge port of a router
-	prefixUplink = "ru" // host: uplink of a router
-	prefixJail   = "rh" // host: bridge port of a jail
-	prefixGone   = "rx" // host: a jail's port whose namespace is about to vanish
-	prefixPeer   = "rp" // router: link to another network's router
+	prefixBridge  = "rb" // host: bridge of a network
+	prefixRouter  = "rr" // host: bridge port of a router
+	prefixUplink  = "ru" // host: uplink of a router
+	prefixJail    = "rh" // host: bridge port of a jail
+	prefixGone    = "rx" // host: a jail's port whose namespace is about to vanish
+	prefixSegment = "rs" // host: VLAN of a network
+	prefixPeer    = "rp" // router: link to another network's router
 
 	nicLAN    = "lan"    // router: side of the network
 	nicUplink = "uplink" // router: side of the host
@@ -24,6 +25,7 @@ const (
 func bridgeName(netID string) string         { return prefixBridge + netID + "0" }
 func routerPort(netID string) string         { return prefixRouter + netID + "0" }
 func uplinkName(netID string) string         { return prefixUplink + netID + "0" }
+func segmentName(netID string) string        { return prefixSegment + netID + "0" }
 func peerName(otherID string) string         { return prefixPeer + otherID + "0" }
 func jailPort(jailID string, nic int) string { return prefixJail + jailID + strconv.Itoa(nic) }
 
@@ -101,12 +103,13 @@ type mark struct {
 }
 
 const (
-	markPrefix = "rexcarcer:"
-	markBridge = "bridge"
-	markRouter = "router"
-	markUplink = "uplink"
-	markGone   = "gone" // a jail's former link
-	markMesh   = "mesh" // in the place of the network: netd/mesh makes that device
+	markPrefix  = "rexcarcer:"
+	markBridge  = "bridge"
+	markRouter  = "router"
+	markUplink  = "uplink"
+	markGone    = "gone" // a jail's former link
+	markSegment = "segment"
+	markMesh    = "mesh" // in the place of the network: netd/mesh makes that device
 )
 
 func (m mark) String() string {

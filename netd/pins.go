@@ -55,7 +55,7 @@ func (p pin) addrs6() []netip.Addr {
 
 // bridgeRules writes the bridge table of the host: a jail sends from its own MAC and addresses, and is no DHCP server
 // and no IPv6 router (cases 46 and 47). Ports that are not in the sets, a router's or another instance's, are let alone.
-func bridgeRules(table string, pins []pin) string {
+func bridgeRules(table string, pins []pin, nets []plannedNetwork) string {
 	var b strings.Builder
 	beginTable(&b, "bridge", table)
 	text := map[string][]string{}
@@ -96,6 +96,7 @@ func bridgeRules(table string, pins []pin) string {
 		"iifname . ether saddr . ip6 saddr @addr6 accept",
 		"ip6 saddr :: icmpv6 type nd-neighbor-solicit accept",
 		"counter drop")
+	segmentRules(&b, nets)
 	b.WriteString("}\n")
 	return b.String()
 }

@@ -23,6 +23,7 @@ type plannedNetwork struct {
 	Uplink  uplink
 	Publish []Publish // without those whose port is taken on the host
 	Peers   []peer    // networks of this host to which its router has a link
+	Trunk   string    // NIC that carries VLAN, if that is not 0
 	Mesh    *Mesh     // nil: the network ends at this host, or goes on by a VLAN
 }
 

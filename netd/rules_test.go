@@ -26,7 +26,7 @@ func TestRules(t *testing.T) {
 			case "router":
 				return routerRules("rexcarcer_test", nets[0])
 			case "bridge":
-				return bridgeRules("rexcarcer_test", pins)
+				return bridgeRules("rexcarcer_test", pins, nets)
 			case "drop":
 				return dropTables("rexcarcer_test")
 			}

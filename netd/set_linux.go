@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -103,6 +104,7 @@ func (d *linux) plan(l links, nets []Network, c Config) (plan []plannedNetwork, 
 		if n.Meshed {
 			p.Mesh = c.Mesh
 		}
+		p.Trunk = c.Trunk
 		plan = append(plan, p)
 	}
 	return plan, errs, nil
@@ -135,7 +137,9 @@ func (d *linux) hostTables(ctx context.Context, plan []plannedNetwork) error {
 	if err != nil {
 		return err
 	}
-	rules := hostRules(d.table, plan, fenced)
+	var segments strings.Builder
+	segmentRules(&segments, plan)
+	rules := hostRules(d.table, plan, fenced) + segments.String()
 	if d.applied[""] == rules {
 		there := false
 		err := d.nf.with(func(c *conn) (err error) {
@@ -172,7 +176,7 @@ func (d *linux) hostTables(ctx context.Context, plan []plannedNetwork) error {
 		}
 	}
 	slices.SortFunc(pins, comparePins)
-	if err := d.nft(ctx, d.o.HostNS, rules+bridgeRules(d.table, pins)); err != nil {
+	if err := d.nft(ctx, d.o.HostNS, hostRules(d.table, plan, fenced)+bridgeRules(d.table, pins, plan)); err != nil {
 		return err
 	}
 	d.applied[""] = rules
@@ -186,6 +190,9 @@ func (d *linux) ensureNetwork(ctx context.Context, l links, n plannedNetwork) (i
 		return 0, err
 	}
 	d.step("bridge")
+	if err := d.ensureSegment(l, n, bridge); err != nil {
+		return 0, err
+	}
 	ns, err := makeNS(d.routerPath(n.ID), routerSysctls(n.v6()), d.step)
 	if err != nil {
 		return 0, err

@@ -19,7 +19,7 @@ func (d *linux) removeUnwanted(l links, wanted []Network) error {
 	}
 	var doomed []int
 	for index, m := range l.marks {
-		if m.Instance == d.o.Instance && !keep(m.Network) && slices.Contains([]string{markBridge, markRouter, markUplink}, m.Jail) {
+		if m.Instance == d.o.Instance && !keep(m.Network) && slices.Contains([]string{markBridge, markRouter, markUplink, markSegment}, m.Jail) {
 			doomed = append(doomed, index)
 			delete(l.byName, l.byIndex[index].Attrs().Name)
 			delete(l.byIndex, index)
