@@ -61,3 +61,13 @@ func TestSelftestDialsNoAddressThatJailsCannotReach(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+func TestProgramThatNeedsLibrariesIsNoBase(t *testing.T) {
+	t.Parallel()
+	if err := static("/bin/sh"); err == nil || !strings.Contains(err.Error(), "CGO_ENABLED=0") {
+		t.Errorf("a shell of Debian: %v", err)
+	}
+	if err := static("place_test.go"); err == nil {
+		t.Error("a text is a program")
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -13,10 +14,29 @@ import (
 	"github.com/rexcarcer/rexcarcer/spec"
 )
 
+// static says whether a program needs no other file, so that it runs in a root
+// of its own.
+func static(program string) error {
+	f, err := elf.Open(program)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return fmt.Errorf("%s needs libraries of this host, which no jail and no router has: build it with CGO_ENABLED=0 (make build)", program)
+		}
+	}
+	return nil
+}
+
 // base is a root with one program: this one.
 func (s *scratch) base() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
+		return "", err
+	}
+	if err := static(self); err != nil {
 		return "", err
 	}
 	dir := filepath.Join(s.dir, "base")
