@@ -61,16 +61,16 @@ type CARotation struct {
 	Hold        bool   `json:"hold,omitempty"`         // it signs only once it is under the operator's CA
 }
 
-// CARequest asks for a CSR, CASigned brings what was made of it.
-type (
-	CARequest struct {
-		ID  string `json:"id,omitempty"`
-		CSR string `json:"csr,omitempty"` // in the answer
-	}
-	CASigned struct {
-		Chain string `json:"chain"` // PEM: the CA's certificate first
-	}
-)
+// CARequest asks for a CSR.
+type CARequest struct {
+	ID  string `json:"id,omitempty"`
+	CSR string `json:"csr,omitempty"` // in the answer
+}
+
+// CASigned brings what was made of it.
+type CASigned struct {
+	Chain string `json:"chain"` // PEM: the CA's certificate first
+}
 
 // CAPassphrase is what keys are sealed with.
 type CAPassphrase struct {
