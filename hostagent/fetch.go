@@ -47,7 +47,7 @@ func (a *Agent) fetchTold(ctx context.Context, key string) error {
 	got, err := a.c.Fetch(ctx, key)
 	end := fsm.ReportFetch{Key: key, Host: a.c.Host, State: fsm.FetchDone, From: got.From, Bytes: got.Bytes, Took: time.Since(begun)}
 	if err != nil {
-		end.State, end.Error = fsm.FetchFailed, oneLine(err.Error())
+		end.State, end.Error = fsm.FetchFailed, printable(strings.Join(strings.Fields(err.Error()), " "), 1000)
 	}
 	a.tellFetch(ctx, end)
 	return err
@@ -62,14 +62,4 @@ func (a *Agent) tellFetch(ctx context.Context, r fsm.ReportFetch) {
 	if err := a.propose(ctx, r); err != nil {
 		a.c.Log.Info("history does not tell of a fetch", "image", r.Key, "state", string(r.State), "err", err)
 	}
-}
-
-// oneLine makes a text fit for an event.
-func oneLine(text string) string {
-	const most = 1000
-	text = strings.ToValidUTF8(strings.Join(strings.Fields(text), " "), "?")
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "..."
-	}
-	return text
 }

@@ -19,6 +19,7 @@ var ofHosts = map[string]bool{
 	fsm.MoveStep{}.Kind():     true,
 	fsm.ReportVolume{}.Kind(): true,
 	fsm.RefuseBase{}.Kind():   true,
+	fsm.ReportFetch{}.Kind():  true,
 
 	fsm.ReportOverlay{}.Kind(): true,
 }
@@ -61,6 +62,8 @@ func ownAffair(peer pki.ID, e fsm.Entry) error {
 	case fsm.ReportBuild:
 		of = c.Host
 	case fsm.HoldCA:
+		of = c.Host
+	case fsm.ReportFetch:
 		of = c.Host
 	default:
 		return nil
