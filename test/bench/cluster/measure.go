@@ -53,8 +53,8 @@ func beside(ctx context.Context, t *trio, dir string, o options) (rows []report.
 	return rows, nil
 }
 
-// perHost is how many labels of each host are written: all of a host's are in its every event.
-const perHost = 4
+// perHost is how many labels of each host are written: what is written is small, as in etcd, and all labels of a host are in its every event.
+const perHost = 1
 
 // writes lets clients write at the leader for o.length, each as soon as its last is acknowledged.
 func (t *trio) writes(ctx context.Context, clients int, o options) (float64, error) {
