@@ -223,7 +223,7 @@ func TestFreeBSDMountsBelowARootThatIsReachedThroughALinkAreFound(t *testing.T) 
 	t.Parallel()
 	m := newMachine(t)
 	s := m.spec("web-1")
-	real := s.Root
+	straight := s.Root
 	link := filepath.Join(m.dir, "home")
 	must(t, os.Symlink(filepath.Dir(s.Root), link))
 	s.Root = filepath.Join(link, "web-1")
@@ -231,7 +231,7 @@ func TestFreeBSDMountsBelowARootThatIsReachedThroughALinkAreFound(t *testing.T) 
 	must(t, err)
 	_, err = m.Run(t.Context(), runOf("/usr/sbin/jail", "-R", "web-1"))
 	must(t, err)
-	m.AddMount(freebsdtest.Mount{Special: "/srv/data", Node: filepath.Join(real, "data"), Type: "nullfs", Opts: "rw"})
+	m.AddMount(freebsdtest.Mount{Special: "/srv/data", Node: filepath.Join(straight, "data"), Type: "nullfs", Opts: "rw"})
 	must(t, m.d.Remove(t.Context(), s.ID))
 	if left := m.clean(); left != "" {
 		t.Errorf("left %s", left)

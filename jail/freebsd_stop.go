@@ -142,8 +142,8 @@ func (f *FreeBSD) mountsBelow(ctx context.Context, root string) ([]string, error
 		return nil, err
 	}
 	roots := []string{filepath.Clean(root)}
-	if real, err := filepath.EvalSymlinks(root); err == nil { // mounts are listed without links
-		roots = append(roots, real)
+	if straight, err := filepath.EvalSymlinks(root); err == nil { // mounts are listed without links
+		roots = append(roots, straight)
 	}
 	var out []string
 	for _, n := range all {
