@@ -71,7 +71,9 @@ func (l *fakeLog) Wait(ctx context.Context, ok func(*fsm.State) bool) (*fsm.Stat
 type world struct {
 	agent *Agent // the latest
 
-	stubborn bool // jails do not end for TERM
+	carrier  Carrier
+	volumes  []zfssync.VolumeID // that the storage has; the simulated one keeps none
+	stubborn bool               // jails do not end for TERM
 	t        *testing.T
 	log      *fakeLog
 	jails    *jail.Sim
@@ -159,6 +161,17 @@ func (k killStore) Destroy(ctx context.Context, uuid string) error {
 	return errors.Join(err, ctx.Err())
 }
 
+func (k killStore) List(ctx context.Context) (zfssync.Listing, error) {
+	l, err := k.Store.List(ctx)
+	l.Volumes = append(l.Volumes, k.w.volumes...)
+	return l, err
+}
+
+func (k killStore) DestroyVolume(_ context.Context, id zfssync.VolumeID) error {
+	k.w.t.Errorf("volume %s is destroyed", id)
+	return nil
+}
+
 // live starts an agent and returns a function that waits for its end.
 func (w *world) live() (end func()) {
 	ctx, cancel := context.WithCancel(w.t.Context())
@@ -166,7 +179,7 @@ func (w *world) live() (end func()) {
 	a, err := New(ctx, Config{
 		Host: "h1", Name: "host1", Dir: w.dir, RunDir: w.dir, LogDir: w.dir, Version: "test", Cluster: w.log,
 		Jails: killJails{w.jails, w}, Nets: killNets{w.nets, w}, Store: killStore{w.store, w},
-		Runtime: "sim", Clock: time.Now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
+		Carrier: w.carrier, Runtime: "sim", Clock: time.Now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		w.t.Fatal(err)
