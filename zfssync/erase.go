@@ -39,8 +39,8 @@ func resolved(path string) string {
 }
 
 // clearFlags takes the flags of chflags(1) off everything in a directory: root of a jail can set uchg, and whoever has it
-// is removed by nobody. clear acts on a link itself. A directory is cleared before what is in it.
-func clearFlags(dir string, clear func(path string) error) error {
+// is removed by nobody. take acts on a link itself. A directory is cleared before what is in it.
+func clearFlags(dir string, take func(path string) error) error {
 	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -48,7 +48,7 @@ func clearFlags(dir string, clear func(path string) error) error {
 		if err != nil {
 			return err
 		}
-		if err := clear(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := take(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("take flags off %s: %w", path, err)
 		}
 		return nil
