@@ -46,6 +46,14 @@ race: ## the tests under the race detector (cgo), without the end-to-end ones
 e2e: deps build ## the end-to-end tests alone
 	$(GO) test -count=1 -v -timeout 14m ./test/...
 
+.PHONY: zfs-kills
+ZFSKILLS ?= 12
+zfs-kills: deps build ## kill -9 of a daemon on ZFS at ZFSKILLS moments of a build and of a start
+	$(GO) test -c -o bin/e2e.test ./test/e2e
+	@for i in $$(seq $(ZFSKILLS)); do \
+		at=$$(awk "BEGIN { print $$i / ($(ZFSKILLS) + 1) }"); \
+		(cd test/e2e && REXCARCER_KILL_AT=$$at ../../bin/e2e.test -test.run '^TestKill9OnZFS$$' -test.v -test.timeout 10m | grep -E 'killed at|^(---|FAIL)') || exit 1; done
+
 .PHONY: cover
 cover: ## coverage of all packages
 	$(GO) test -short -coverprofile=cover.out $(PKGS) && $(GO) tool cover -func=cover.out | tail -1
@@ -90,7 +98,7 @@ lint: $(GOLANGCI) ## golangci-lint with the project's settings
 	$(GOLANGCI) run --timeout 10m
 
 .PHONY: bench
-bench: build ## benches beside real peers: BENCH=dns|raft|cluster|start|sched|pki|sync, or all
+bench: build ## benches beside real peers: BENCH=dns|raft|cluster|start|sched|pki|sync|clone, or all
 	@scripts/deps $(HOST_DEBS) $(TEST_DEBS) $(BENCH_DEBS)
 	@test/bench/run $(BENCH)
 

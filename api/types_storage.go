@@ -59,6 +59,7 @@ type VolumeRow struct {
 	Path       string `json:"path,omitempty"` // in the jail; "" for an orphan
 	State      string `json:"state"`          // used (a jail has it now), idle, orphan (no wish declares it)
 	QuotaBytes int64  `json:"quota_bytes"`    // 0: none
+	QuotaKept  bool   `json:"quota_kept"`     // the host's storage enforces it
 	Bytes      int64  `json:"bytes"`          // on disk, without snapshots; -1: too large to be counted in time
 	Snapshots  int    `json:"snapshots"`
 	Host       string `json:"host"`

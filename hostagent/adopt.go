@@ -88,6 +88,7 @@ func (a *Agent) adopt(ctx context.Context) error {
 	if err := a.sources.Sweep(); err != nil {
 		return err
 	}
+	close(a.swept)
 	for _, what := range removed {
 		a.c.Log.Info("swept", "what", what)
 	}
@@ -106,6 +107,17 @@ func (a *Agent) adopt(ctx context.Context) error {
 		a.startWorker(ctx, settle(r), exitOf(ok && st.Seq == r.Seq, st))
 	}
 	return nil
+}
+
+// afterSweep waits until what an earlier life left is swept: the API answers
+// before that, and what a build has just made looks like a leftover.
+func (a *Agent) afterSweep(ctx context.Context) error {
+	select {
+	case <-a.swept:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait until this host is tidied up: %w", ctx.Err())
+	}
 }
 
 // settle says what is left of a row whose process does not run: a Run that

@@ -81,6 +81,8 @@ type Agent struct {
 	sources *source.Sources
 	metrics *metrics
 
+	swept chan struct{} // closed when what builds of an earlier life left is gone
+
 	features jail.Features
 	idmap    bool // each jail gets a user namespace with ids of its own
 
@@ -98,7 +100,7 @@ func New(ctx context.Context, c Config) (*Agent, error) {
 	if err := makeDirs(c.Dir, c.RunDir, c.LogDir, filepath.Join(c.Dir, "keys")); err != nil {
 		return nil, err
 	}
-	a := &Agent{c: c, workers: map[string]*worker{}, metrics: newMetrics(c.Reg)}
+	a := &Agent{c: c, workers: map[string]*worker{}, swept: make(chan struct{}), metrics: newMetrics(c.Reg)}
 	var err error
 	if a.features, err = c.Jails.Probe(ctx); err != nil {
 		return nil, fmt.Errorf("jails cannot run on this host: %w", err)

@@ -75,6 +75,9 @@ func (a *Agent) UploadBase(ctx context.Context, name string, next func() (file s
 	if a.features.Simulated {
 		return errors.New("images are simulated here: nothing can be uploaded")
 	}
+	if err := a.afterSweep(ctx); err != nil {
+		return err
+	}
 	return a.builder.Guarded(ctx, func(ctx context.Context) error { return a.sources.Upload(ctx, name, next) })
 }
 
@@ -144,7 +147,7 @@ func (a *Agent) ExportImage(ctx context.Context, name, format string, open func(
 	if !ok {
 		return fmt.Errorf("image %s: %w", name, zfssync.ErrNotFound)
 	}
-	if err := a.fetch(ctx, name, key); err != nil {
+	if err := errors.Join(a.afterSweep(ctx), a.fetch(ctx, name, key)); err != nil {
 		return err
 	}
 	return a.builder.Export(ctx, key, format, open)

@@ -41,6 +41,9 @@ func (a *Agent) Build(ctx context.Context, r build.Request, progress func(build.
 		progress(build.Event{Kind: build.StepCached, Image: r.Image.Name, Text: "simulated: nothing is built"})
 		return build.Result{Key: r.Image.Key, StepsCached: len(r.Image.Steps)}, nil
 	}
+	if err := a.afterSweep(ctx); err != nil {
+		return build.Result{}, err
+	}
 	res, err := a.builder.Build(ctx, r, progress)
 	if err == nil { // an image stands on it now
 		err = a.sources.DropUpload(r.Image.Base)
@@ -58,7 +61,7 @@ func (a *Agent) DebugImage(ctx context.Context, name string, x jail.Exec) (int, 
 	if !ok {
 		return 0, fmt.Errorf("image %s: %w", name, zfssync.ErrNotFound)
 	}
-	if err := a.fetch(ctx, name, key); err != nil {
+	if err := errors.Join(a.afterSweep(ctx), a.fetch(ctx, name, key)); err != nil {
 		return 0, err
 	}
 	code, err := a.builder.Shell(ctx, key, x)

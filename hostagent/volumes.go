@@ -54,6 +54,9 @@ func (a *Agent) Volumes(ctx context.Context) ([]Volume, error) {
 	return out, nil
 }
 
+// KeepsQuotas reports whether this host's storage enforces quotas.
+func (a *Agent) KeepsQuotas() bool { return a.c.Store.Features().Quota }
+
 // Volume describes one; zfssync.ErrNotFound.
 func (a *Agent) Volume(ctx context.Context, id zfssync.VolumeID) (Volume, error) {
 	l, err := a.c.Store.List(ctx)

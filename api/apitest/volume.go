@@ -23,7 +23,7 @@ func (h *Host) lookForVolumes() {
 			id := j.Wish + "." + name + "." + v.Name
 			i := slices.IndexFunc(h.volumes, func(s api.VolumeShow) bool { return s.Name == id })
 			if i < 0 {
-				h.volumes = append(h.volumes, api.VolumeShow{VolumeRow: api.VolumeRow{Name: id, Wish: j.Wish, Jail: name, Volume: v.Name, Bytes: 12 << 10, Host: "dev"}})
+				h.volumes = append(h.volumes, api.VolumeShow{VolumeRow: api.VolumeRow{Name: id, Wish: j.Wish, Jail: name, Volume: v.Name, QuotaKept: true, Bytes: 12 << 10, Host: "dev"}})
 				i = len(h.volumes) - 1
 			}
 			s := &h.volumes[i]

@@ -21,6 +21,9 @@ import (
 // buildMissing builds the images of a plan that no host has. It runs before
 // anything is committed: a step that fails leaves the cluster as it was.
 func buildMissing(c *cli.Context, client *api.Client, p *planned) error {
+	if err := warnQuotas(c, client, p.wish); err != nil {
+		return err
+	}
 	if len(p.wish.Images) == 0 {
 		return nil
 	}

@@ -55,11 +55,20 @@ func listVolumes(c *cli.Context, rows []api.VolumeRow, several bool) error {
 		{title: "NAME", get: func(r api.VolumeRow) string { return r.Name }},
 		{title: "STATE", get: func(r api.VolumeRow) string { return r.State }},
 		{title: "SIZE", get: func(r api.VolumeRow) string { return sizeOr(r.Bytes, "?") }},
-		{title: "QUOTA", get: func(r api.VolumeRow) string { return sizeOr(r.QuotaBytes, "none") }},
+		{title: "QUOTA", get: func(r api.VolumeRow) string { return quotaText(r) }},
 		{title: "SNAPSHOTS", get: func(r api.VolumeRow) string { return fmt.Sprint(r.Snapshots) }},
 		{title: "PATH", get: func(r api.VolumeRow) string { return r.Path }},
 		{title: "HOST", wide: !several, get: func(r api.VolumeRow) string { return r.Host }},
 	})
+}
+
+// quotaText is a volume's quota, and whether it means anything there.
+func quotaText(r api.VolumeRow) string {
+	text := sizeOr(r.QuotaBytes, "none")
+	if r.QuotaBytes > 0 && !r.QuotaKept {
+		text += ", not kept"
+	}
+	return text
 }
 
 // sizeOr prints n, or other for what is no size: -1 is unknown, 0 is no quota.
@@ -88,7 +97,7 @@ func volumeShow(c *cli.Context) error {
 	}
 	kv := [][2]string{
 		{"Name", v.Name}, {"State", v.State}, {"Wish", v.Wish}, {"Jail", v.Jail}, {"Path", v.Path}, {"Host", v.Host},
-		{"Size", sizeOr(v.Bytes, "?")}, {"Quota", sizeOr(v.QuotaBytes, "none")},
+		{"Size", sizeOr(v.Bytes, "?")}, {"Quota", quotaText(v.VolumeRow)},
 	}
 	for _, s := range v.Snapshot {
 		kv = append(kv, [2]string{"Snapshot", s.Name + ", " + clock(s.CreatedAt) + ", " + size(s.Bytes)})

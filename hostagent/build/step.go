@@ -95,7 +95,7 @@ func (j *job) explain(ctx context.Context, s spec.Step, err error) error {
 	if ctx.Err() != nil { // the cause says more than "deadline exceeded"
 		e.Code, e.Err = -1, fmt.Errorf("%w: %w", context.Cause(ctx), ctx.Err())
 		if errors.Is(ctx.Err(), context.Canceled) {
-			e.Err = ctx.Err()
+			e.Err = context.Cause(ctx)
 		}
 		if full := outOfSpace(ctx); full != nil {
 			e.Err = full
