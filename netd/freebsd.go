@@ -42,9 +42,11 @@ type freebsd struct {
 	emptied map[string]bool   // guarded by setMu; networks whose anchors were flushed
 	told    string            // guarded by setMu; the limits that were last logged
 	relays  relays            // guarded by setMu
+	reached bool              // guarded by setMu; the last Reach made ways
 
 	mu   sync.RWMutex       // read: a jail changes; write: the networks change
 	nets map[string]Network // guarded by mu; by name
+	mesh *Mesh              // guarded by mu; nil: there is no other host
 	busy locks              // one Attach or Detach of a jail at a time
 
 	relMu   sync.Mutex

@@ -159,6 +159,8 @@ type link struct {
 	mark mark
 }
 
+var wgPattern = regexp.MustCompile(`^(wg|tun)[0-9]+$`)
+
 var clonePattern = regexp.MustCompile(`^(epair[0-9]+a|bridge[0-9]+)$`)
 
 // create makes an interface of a kind with its mark and returns the kernel's name for it. ifconfig may have made it even

@@ -24,6 +24,8 @@ func (d *freebsd) Set(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	nets, errs := c.normalize()
+	nets, more := withoutVLANs(nets)
+	errs = append(errs, more...)
 	found, err := d.marked(ctx, notOfJails)
 	if err != nil {
 		return fmt.Errorf("set networks: %w", err)
@@ -31,7 +33,9 @@ func (d *freebsd) Set(ctx context.Context, c Config) (err error) {
 	if found, err = d.removeUnwanted(ctx, found, nets); err != nil {
 		errs = append(errs, err)
 	}
-	plan, host, more, err := d.plan(ctx, found, nets)
+	var plan []plannedNetwork
+	var host hostPF
+	plan, host, more, err = d.plan(ctx, found, nets)
 	errs = append(errs, more...)
 	if err != nil {
 		return errors.Join(append(errs, fmt.Errorf("set networks: %w", err))...)
@@ -54,8 +58,21 @@ func (d *freebsd) Set(ctx context.Context, c Config) (err error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.nets = done
+	// What the host answers for was perhaps made by a daemon before this one: the next Reach looks.
+	d.nets, d.mesh, d.reached = done, c.Mesh, true
 	return errors.Join(errs...)
+}
+
+// withoutVLANs takes out the networks that a VLAN is to carry: that is made on Linux only.
+func withoutVLANs(nets []Network) (rest []Network, errs []error) {
+	for _, n := range nets {
+		if n.VLAN != 0 {
+			errs = append(errs, &NetworkError{Network: n.Name, Err: fmt.Errorf("network %s: vlan %d: not made on FreeBSD yet: use the overlay", n.Name, n.VLAN)})
+			continue
+		}
+		rest = append(rest, n)
+	}
+	return rest, errs
 }
 
 // notOfJails accepts the names of interfaces that belong to networks, and those that a killed predecessor did not rename.

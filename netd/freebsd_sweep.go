@@ -29,7 +29,8 @@ func (d *freebsd) removeUnwanted(ctx context.Context, found []link, wanted []Net
 	var errs []error
 	for _, l := range found {
 		// An Attach may be at work on what belongs to a jail.
-		if idPattern.MatchString(l.mark.Jail) || keep(l.mark.Network) && !unfinished(l.Name) {
+		// The overlay's device is netd/mesh's, once it has its name.
+		if idPattern.MatchString(l.mark.Jail) || l.mark.Network == markMesh && !wgPattern.MatchString(l.Name) || keep(l.mark.Network) && !unfinished(l.Name) {
 			stay = append(stay, l)
 			continue
 		}

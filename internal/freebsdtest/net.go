@@ -33,13 +33,14 @@ type NIC struct {
 // Net is what ifconfig(8), route(8), netstat(1) and pfctl(8) act on. Handlers run with the Host locked; tests use its
 // methods that lock.
 type Net struct {
-	h       *Host
-	nics    []*NIC
-	routes  map[int][]bsdRoute
-	sysctls map[int]map[string]string // of vnets
-	vnets   map[int]bool              // that have their loopback
-	pf      pfState
-	macs    int
+	h         *Host
+	nics      []*NIC
+	routes    map[int][]bsdRoute
+	published []bsdPublished            // proxy ARP of the host
+	sysctls   map[int]map[string]string // of vnets
+	vnets     map[int]bool              // that have their loopback
+	pf        pfState
+	macs      int
 
 	Sockstat string   // what sockstat(1) prints; set before use
 	Panics   []string // what would have panicked the kernel
@@ -55,7 +56,7 @@ func newNet(h *Host) *Net {
 	n := &Net{h: h, routes: map[int][]bsdRoute{}, sysctls: map[int]map[string]string{}, vnets: map[int]bool{}, pf: newPF()}
 	n.vnet(0)
 	for name, f := range map[string]Handler{
-		"ifconfig": n.ifconfig, "route": n.route, "netstat": n.netstat, "pfctl": n.pfctl, "jexec": n.jexec,
+		"ifconfig": n.ifconfig, "route": n.route, "netstat": n.netstat, "arp": n.arp, "pfctl": n.pfctl, "jexec": n.jexec,
 		"sockstat": func(*Host, run.Cmd, []string) Reply { return Reply{Out: n.Sockstat} },
 	} {
 		h.handlers[name] = f

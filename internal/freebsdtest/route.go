@@ -17,6 +17,9 @@ func (n *Net) route(_ *Host, _ run.Cmd, args []string) Reply {
 	}
 	all := strings.Join(args, " ")
 	verb, args := args[0], args[1:]
+	if len(args) > 1 && args[0] == "-host" {
+		return n.routeHost(vnet, verb, args[1:])
+	}
 	dst := netip.MustParsePrefix("0.0.0.0/0")
 	if len(args) > 0 && args[0] == "-inet6" {
 		dst, args = netip.MustParsePrefix("::/0"), args[1:]
