@@ -91,7 +91,9 @@ func carry(s *fsm.State, host fsm.HostID, conf *OverlayConfig, c *netd.Config) {
 			if conf.Device != nil {
 				n.MTU = conf.MTU
 			}
-			n.Meshed = c.Mesh != nil
+			if n.Meshed = c.Mesh != nil; conf.LocalPorts {
+				keepLocal(s, host, n)
+			}
 		default:
 			n.VLAN = state.VLAN
 			keepLocal(s, host, n)

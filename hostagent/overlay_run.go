@@ -30,6 +30,7 @@ type OverlayConfig struct {
 	MTU        int           // bytes inside; the same on all hosts
 	RekeyEvery time.Duration // a new key so often; 0: when it is asked for
 	Settle     time.Duration // others know a new key for so long before it is used; 0 is DefaultSettle
+	LocalPorts bool          // published ports lead to members on this host only
 	VLANNIC    string        // interface that carries the VLANs of networks; "": none
 }
 

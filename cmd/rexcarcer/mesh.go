@@ -78,7 +78,8 @@ func openMesh(o options, instance, state string, reg prometheus.Registerer, log 
 
 // overlayConfig is what the agent is told.
 func (d *daemon) overlayConfig(m *mesh.Mesh) *hostagent.OverlayConfig {
-	c := &hostagent.OverlayConfig{VLANNIC: d.o.Overlay.VLANNIC}
+	// Under jail(8) a router cannot tell members elsewhere from those here, and their answers would not come back by it.
+	c := &hostagent.OverlayConfig{VLANNIC: d.o.Overlay.VLANNIC, LocalPorts: d.o.Runtime == "jail"}
 	if c.VLANNIC == "" {
 		c.VLANNIC = nicOf(d.o.Advertise)
 	}
