@@ -58,7 +58,7 @@ func (v verdict) err() error {
 		return fmt.Errorf("the history of %d writes and %d reads: %s", v.acked, v.reads, v.broken)
 	}
 	if v.differ != "" {
-		return fmt.Errorf("State differs: %s", v.differ)
+		return fmt.Errorf("the hosts have another State: %s", v.differ)
 	}
 	return nil
 }
