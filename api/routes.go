@@ -44,6 +44,7 @@ func table() []route {
 		{method: "PUT", pattern: "/v1/wishes/{name}", access: forWrite, summary: "Make this wish the truth; If-Match holds the plan's base_index", query: []param{pBase}, in: spec.Wish{}, out: Applied{}, limit: maxWish, handle: (*Server).applyWish},
 		{method: "DELETE", pattern: "/v1/wishes/{name}", access: forWrite, summary: "Remove all that the wish declared", query: []param{pBase}, out: Applied{}, handle: (*Server).destroyWish},
 		{method: "POST", pattern: "/v1/plan", access: forRead, summary: "What applying this wish would do", in: spec.Wish{}, out: Plan{}, limit: maxWish, handle: (*Server).plan},
+		{method: "GET", pattern: "/v1/rebalance", access: forRead, summary: "Moves that would level the cluster, the best first", query: []param{{"max", "integer", "at most so many, default 10"}}, out: []Shift{}, handle: (*Server).rebalance},
 		{method: "POST", pattern: "/v1/what-if", access: forRead, summary: "Where jails would go if this happened", in: WhatIf{}, out: Outcome{}, limit: maxWish, handle: (*Server).whatIf},
 		{method: "GET", pattern: "/v1/wishes/{name}/destroy-plan", access: forRead, summary: "What destroying this wish would do", out: Plan{}, handle: (*Server).destroyPlan},
 
@@ -110,8 +111,8 @@ func table() []route {
 
 		{method: "GET", pattern: "/v1/hosts", access: forRead, summary: "All hosts", out: []HostRow{}, handle: (*Server).listHosts},
 		{method: "GET", pattern: "/v1/hosts/{name}", access: forRead, summary: "One host, by name or id", out: HostRow{}, handle: (*Server).showHost},
-		{method: "POST", pattern: "/v1/hosts/{name}/drain", access: forWrite, summary: "Move the host's jails away", out: Applied{}, handle: (*Server).drainHost},
 		{method: "POST", pattern: "/v1/hosts/{name}/rekey", access: forWrite, summary: "Let the host make itself a new key for the overlay", out: Applied{}, handle: (*Server).rekeyHost},
+		{method: "POST", pattern: "/v1/hosts/{name}/drain", access: forWrite, summary: "Move the host's jails away; without a body at the pace of their groups", in: DrainRequest{}, out: Applied{}, handle: (*Server).drainHost},
 		{method: "POST", pattern: "/v1/hosts/{name}/undrain", access: forWrite, summary: "Let the host have jails again", out: Applied{}, handle: (*Server).undrainHost},
 		{method: "POST", pattern: "/v1/hosts/{name}/labels", access: forWrite, summary: "Set and remove labels of the host", in: HostLabels{}, out: Applied{}, handle: (*Server).labelHost},
 		{method: "DELETE", pattern: "/v1/hosts/{name}", access: forWrite, summary: "Take the host out of the cluster for good", query: []param{{"force", "boolean", "also while it is alive or has jails"}}, out: Applied{}, handle: (*Server).removeHost},

@@ -43,6 +43,7 @@ type Config struct {
 	Explain  Explainer                      // nil: what the State says is all
 	Place    Placer                         // nil: nobody can say
 	Guess    Guess                          // nil: the same
+	Level    Leveller                       // nil: the same
 	Hinders  Hinders                        // nil: a jail may move to any host
 	Live     func() map[fsm.HostID]HostLive // nil: this host leads
 	NewToken NewToken                       // nil: nobody can join this cluster

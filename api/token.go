@@ -106,13 +106,12 @@ func findHost(st *fsm.State, name string) (*fsm.Host, error) {
 	return found, nil
 }
 
-func (s *Server) drainHost(r *request) error { return s.markHost(r, fsm.HostDraining, fsm.HostAlive) }
 func (s *Server) undrainHost(r *request) error {
-	return s.markHost(r, fsm.HostAlive, fsm.HostDraining)
+	return s.markHost(r, fsm.HostAlive, fsm.HostDraining, nil)
 }
 
 // markHost moves a host from one state to another, and nothing else.
-func (s *Server) markHost(r *request, to, from fsm.HostState) error {
+func (s *Server) markHost(r *request, to, from fsm.HostState, pace *fsm.Drain) error {
 	h, err := hostNamed(r, s.cfg.Log.State())
 	if err != nil {
 		return err
@@ -120,7 +119,7 @@ func (s *Server) markHost(r *request, to, from fsm.HostState) error {
 	if h.State != from && h.State != to {
 		return fail("conflict", "host "+h.Name, "rexctl host show "+h.Name, "it is %s, not %s", h.State, from)
 	}
-	return s.propose(r, fsm.MarkHost{Host: h.ID, State: to, Why: "by " + r.by})
+	return s.propose(r, fsm.MarkHost{Host: h.ID, State: to, Why: "by " + r.by, Drain: pace})
 }
 
 func (s *Server) labelHost(r *request) error {

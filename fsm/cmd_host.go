@@ -28,7 +28,7 @@ func (c RegisterHost) decide(t *txn) *Refusal {
 	}
 	now.State, now.SeenAt = HostAlive, t.s.Now
 	old, ok := t.hosts.get(string(now.ID))
-	now.Key, now.Set, now.FencedAt, now.Overlay = "", nil, 0, nil // not the host's to say: a daemon that starts has not looked yet what runs
+	now.Key, now.Set, now.FencedAt, now.Overlay, now.Drain = "", nil, 0, nil, nil // not the host's to say: a daemon that starts has not looked yet what runs
 	if ok {
 		now.inherit(old)
 	}
@@ -49,7 +49,7 @@ func (c RegisterHost) decide(t *txn) *Refusal {
 // inherit takes over what was decided about a host elsewhere: a token gave
 // it its role, an operator its labels.
 func (h *Host) inherit(old *Host) {
-	h.Key, h.Set, h.FencedAt, h.Overlay = old.Key, old.Set, old.FencedAt, old.Overlay
+	h.Key, h.Set, h.FencedAt, h.Overlay, h.Drain = old.Key, old.Set, old.FencedAt, old.Overlay, old.Drain
 	if old.Key != "" {
 		h.Role = old.Role
 	}
@@ -75,18 +75,20 @@ func (c MarkHost) decide(t *txn) *Refusal {
 		return refuse(CodeInvalid, "host "+old.Name, "state %q is not alive, draining or lost", c.State)
 	case len(c.Why) > maxReason:
 		return refuse(CodeInvalid, "host "+old.Name, "the reason has %d bytes, %d are the most", len(c.Why), maxReason)
+	case c.Drain != nil && (c.State != HostDraining || c.Drain.Parallel < 0 || c.Drain.Until < 0):
+		return refuse(CodeInvalid, "host "+old.Name, "the pace of a drain is for draining hosts, and not negative")
 	case c.Over && old.State != c.State:
 		return refuse(CodeConflict, "host "+old.Name, "is %s, not %s", old.State, c.State)
-	case c.Over && old.FencedAt == 0, !c.Over && old.State == c.State:
+	case c.Over && old.FencedAt == 0, !c.Over && old.State == c.State && sameJSON(old.Drain, c.Drain):
 		return nil
 	case old.State == HostJoining && c.State != HostLost:
 		return refuse(CodeConflict, "host "+old.Name, "has not run yet: start rexcarcer there")
 	}
 	now := *old
-	now.State, now.SeenAt = c.State, t.s.Now
+	now.State, now.SeenAt, now.Drain = c.State, t.s.Now, c.Drain
 	switch {
 	case c.Over:
-		now.FencedAt, now.SeenAt = 0, old.SeenAt
+		now.FencedAt, now.SeenAt, now.Drain = 0, old.SeenAt, old.Drain
 	case c.State == HostLost:
 		now.FencedAt = c.Fence
 	} // one that is back may still have to stop what it ran: its fence stays

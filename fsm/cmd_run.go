@@ -21,6 +21,9 @@ func (c PlaceJail) decide(t *txn) *Refusal {
 	case c.Seq != next:
 		return refuse(CodeFenced, object, "run %d cannot be placed: the next one is %d", c.Seq, next)
 	}
+	if c.From != "" && !validHostID(string(c.From)) {
+		return refuse(CodeInvalid, object, "%.80q, which it has left, is no host's id", c.From)
+	}
 	if r := t.hostTakes(object, c.Host, Demand(&j.Spec)); r != nil {
 		return r
 	}
@@ -28,7 +31,7 @@ func (c PlaceJail) decide(t *txn) *Refusal {
 		return r
 	}
 	run := t.nextRun(j, c.Host, c.Why)
-	run.Attempt = max(c.Attempt, 0)
+	run.Attempt, run.From = max(c.Attempt, 0), c.From
 	if ran && last.StopWhy == "" && last.Phase != Lost {
 		run.Total++
 	}

@@ -63,6 +63,7 @@ type PlaceJail struct {
 	Seq     uint64   `json:"seq"`
 	Attempt int      `json:"attempt,omitempty"`
 	Why     string   `json:"why"`
+	From    HostID   `json:"from,omitempty"` // draining host that it has left
 }
 
 // StopRun asks the agent to end a Run.
@@ -103,6 +104,8 @@ type MarkHost struct {
 	// the host had surely stopped what it ran when it was marked lost. State must
 	// be the one that the host has.
 	Over bool `json:"over,omitempty"`
+	// Drain is how fast a host is drained; nil: each group at its own pace.
+	Drain *Drain `json:"drain,omitempty"`
 }
 
 // RequestCert hands in a CSR for a jail that is placed on the asking host.

@@ -179,7 +179,7 @@ func drawCommand(rt *rapid.T, l *log) Command {
 		h.Host.Version = rapid.SampledFrom([]string{"1", "2"}).Draw(rt, "version")
 		return h
 	case "mark":
-		return MarkHost{drawHost.Draw(rt, "host"), rapid.SampledFrom([]HostState{HostAlive, HostAlive, HostDraining, HostLost, "odd"}).Draw(rt, "state"), "why", Time(rapid.Int64Range(0, 1).Draw(rt, "fence")), rapid.Bool().Draw(rt, "over")}
+		return MarkHost{drawHost.Draw(rt, "host"), rapid.SampledFrom([]HostState{HostAlive, HostAlive, HostDraining, HostLost, "odd"}).Draw(rt, "state"), "why", Time(rapid.Int64Range(0, 1).Draw(rt, "fence")), rapid.Bool().Draw(rt, "over"), rapid.SampledFrom([]*Drain{nil, nil, {Parallel: 2}, {Parallel: -1}, {Until: 7}}).Draw(rt, "drain")}
 	case "csr":
 		j := drawJail.Draw(rt, "jail")
 		return RequestCert{j, drawHost.Draw(rt, "host"), l.s.NextSeq(j) - 1, []byte("csr")}

@@ -132,7 +132,7 @@ func (l *log) lifetime() {
 	l.must(RestartJail{"demo-web-2"})
 	l.must(WantJail{"demo-web-4", WantStopped})
 	l.refused(PlaceJail{Jail: "demo-web-4", Host: "h1", Seq: 1}, CodeConflict)
-	l.must(MarkHost{"h2", HostLost, "story", 0, false})
+	l.must(MarkHost{"h2", HostLost, "story", 0, false, nil})
 	w.Networks[0].NAT = true
 	w.Jails = w.Jails[1:3]
 	l.must(ApplyWish{Wish: w})

@@ -191,6 +191,7 @@ type Run struct {
 	PushedBy  JailName  `json:"pushed_by,omitempty"` // jail that it makes room for
 	Reason    string    `json:"reason,omitempty"`    // last word of the agent
 	Exit      *Exit     `json:"exit,omitempty"`
+	From      HostID    `json:"from,omitempty"` // draining host that the jail has left for it
 	PlacedAt  Time      `json:"placed_at"`
 	StartedAt Time      `json:"started_at,omitempty"` // first seen Running
 	HealthyAt Time      `json:"healthy_at,omitempty"` // since when healthy without break
@@ -295,6 +296,13 @@ type Host struct {
 	FencedAt Time `json:"fenced_at,omitempty"`
 
 	Overlay *Overlay `json:"overlay,omitempty"` // nil: networks do not reach it from other hosts
+	Drain   *Drain   `json:"drain,omitempty"`   // while it is draining: how fast
+}
+
+// Drain is how fast the jails of a host leave it.
+type Drain struct {
+	Until    Time `json:"until,omitempty"`    // those still there then are stopped; 0: nobody is in a hurry
+	Parallel int  `json:"parallel,omitempty"` // so many are on their way at once; 0: as their groups allow
 }
 
 // Token admits hosts.

@@ -89,7 +89,7 @@ func (l *log) tell(d *datadriven.TestData) string {
 			Health: Health(opt("health", "")), Reason: opt("reason", ""), Exit: exitOf(opt("exit", "")),
 		})
 	case "mark":
-		return l.told(MarkHost{HostID(word(0)), HostState(word(1)), opt("why", ""), Time(number(opt("fence", "0"))), opt("over", "") != ""})
+		return l.told(MarkHost{HostID(word(0)), HostState(word(1)), opt("why", ""), Time(number(opt("fence", "0"))), opt("over", "") != "", nil})
 	case "token":
 		uses, ttl := opt("uses", "1"), opt("ttl", "1h")
 		life, err := time.ParseDuration(ttl)

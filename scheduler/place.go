@@ -52,7 +52,7 @@ func (p *pass) placeAlike(cs []candidate) {
 			return
 		}
 		p.d.Commands = append(p.d.Commands, fsm.PlaceJail{
-			Jail: a.m.name(), Host: f.hosts[h].ID, Seq: a.m.nextSeq(), Attempt: a.attempt,
+			Jail: a.m.name(), Host: f.hosts[h].ID, Seq: a.m.nextSeq(), Attempt: a.attempt, From: p.leftHost(a.m),
 			Why: string(appendTerms(make([]byte, 0, 64), c.terms(f, h))),
 		})
 		c.put(f, a.m, h)

@@ -92,7 +92,7 @@ func (p *pass) packed() *packing {
 			case !ok:
 			case m.jail.Want != fsm.WantRunning || m.run.PushedBy != "" || m.ending:
 				c.leaves(h, m)
-			case m.run.StopWhy == "" && volumeHome(m) == "":
+			case m.run.StopWhy == "" && m.move == nil && volumeHome(m) == "":
 				t := tenant{m, priority(m), m.run.Res}
 				c.tenants[h] = append(c.tenants[h], t)
 				c.lowest = min(c.lowest, t.priority)

@@ -119,7 +119,11 @@ func (w *world) disturb(t *rapid.T) {
 	case 2:
 		cmd = fsm.WantJail{Jail: name, Want: rapid.SampledFrom([]fsm.Want{fsm.WantRunning, fsm.WantStopped}).Draw(t, "want")}
 	case 3:
-		cmd = fsm.MarkHost{Host: w.anyHost(t), State: rapid.SampledFrom([]fsm.HostState{fsm.HostAlive, fsm.HostDraining, fsm.HostLost}).Draw(t, "state")}
+		mark := fsm.MarkHost{Host: w.anyHost(t), State: rapid.SampledFrom([]fsm.HostState{fsm.HostAlive, fsm.HostDraining, fsm.HostLost}).Draw(t, "state")}
+		if mark.State == fsm.HostDraining {
+			mark.Drain = rapid.SampledFrom([]*fsm.Drain{nil, {Parallel: 1}, {Until: w.st.Now().Add(10 * time.Second)}}).Draw(t, "drain")
+		}
+		cmd = mark
 	case 4, 5, 6:
 		r := w.st.S.LiveRun(name)
 		if r == nil {
@@ -195,7 +199,7 @@ func checkReference(t *rapid.T, s *fsm.State, now fsm.Time, d *Decision) {
 	for _, c := range d.Commands {
 		switch c := c.(type) {
 		case fsm.PlaceJail:
-			c.Why = ""
+			c.Why, c.From = "", ""
 			got = append(got, c)
 		case fsm.StopRun:
 			if c.For != "" {
@@ -235,7 +239,7 @@ func checkPace(t *rapid.T, s *fsm.State, d *Decision) {
 	stopped := map[string]int{}
 	for _, c := range d.Commands {
 		st, ok := c.(fsm.StopRun)
-		if !ok || st.For != "" {
+		if !ok || st.For != "" || strings.HasSuffix(st.Why, "deadline is over") {
 			continue
 		}
 		j, _ := s.Jails.Get(string(st.Jail))

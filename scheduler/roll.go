@@ -11,7 +11,7 @@ import (
 // their groups allow: never more members away at once than max_parallel, each
 // healthy for min_healthy before the next goes.
 func (p *pass) roll() {
-	p.lag = slices.DeleteFunc(p.lag, func(m *member) bool { return m.ending })
+	p.lag = slices.DeleteFunc(p.lag, func(m *member) bool { return m.ending || p.leaving(m) && p.hurried(m) })
 	if len(p.lag)+len(p.strays) > 0 {
 		p.reserveForLeavers()
 	}
@@ -116,6 +116,17 @@ func (p *pass) away(g *group) int {
 // replace stops m if its next Run would find a host, and reports whether it
 // did. A jail that runs is worth more than one that waits for room.
 func (p *pass) replace(m *member) bool {
+	if !p.mayGo(m) {
+		return false
+	}
+	if !p.substitute(m) {
+		return false
+	}
+	p.gone(m)
+	return true
+}
+
+func (p *pass) substitute(m *member) bool {
 	if m.home != "" && p.leaving(m) {
 		return p.moveOff(m)
 	}

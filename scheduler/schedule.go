@@ -63,6 +63,8 @@ type pass struct {
 	strays  []*member // do not run, and their volumes are on a host that drains
 	leavers []*member // already asked to leave a draining host, not yet gone
 
+	out map[fsm.HostID]*exodus // hosts that drain; nil: not looked at yet
+
 	pushed []*member // asked to stop for another jail, not yet gone
 	pushes []push    // who is asked to in this pass
 

@@ -56,6 +56,26 @@ func fenceOf(t *testing.T, st *stage.Stage, d *datadriven.TestData) fsm.Time {
 	return st.Now().Add(dur)
 }
 
+// drainOf is parallel=N and until=DURATION from now, nil without them.
+func drainOf(t *testing.T, st *stage.Stage, d *datadriven.TestData) *fsm.Drain {
+	var n int
+	var until string
+	d.MaybeScanArgs(t, "parallel", &n)
+	d.MaybeScanArgs(t, "until", &until)
+	if n == 0 && until == "" {
+		return nil
+	}
+	out := &fsm.Drain{Parallel: n}
+	if until != "" {
+		dur, err := time.ParseDuration(until)
+		if err != nil {
+			d.Fatalf(t, "until: %v", err)
+		}
+		out.Until = st.Now().Add(dur)
+	}
+	return out
+}
+
 func step(t *testing.T, st *stage.Stage, d *datadriven.TestData) string {
 	do := func(c fsm.Command) string {
 		if _, err := st.Do(c); err != nil {
@@ -81,7 +101,7 @@ func step(t *testing.T, st *stage.Stage, d *datadriven.TestData) string {
 	case "report":
 		return do(reportOf(t, st, d))
 	case "mark":
-		return do(fsm.MarkHost{Host: fsm.HostID(word(d, 0)), State: fsm.HostState(word(d, 1)), Why: "test", Fence: fenceOf(t, st, d), Over: d.HasArg("over")})
+		return do(fsm.MarkHost{Host: fsm.HostID(word(d, 0)), State: fsm.HostState(word(d, 1)), Why: "test", Fence: fenceOf(t, st, d), Over: d.HasArg("over"), Drain: drainOf(t, st, d)})
 	case "restart":
 		return do(fsm.RestartJail{Jail: jail()})
 	case "want":

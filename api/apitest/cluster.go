@@ -16,6 +16,9 @@ type Cluster struct {
 	Log  *Log
 	Host *Host
 
+	// Moves lets hosts do at once what moves of jails ask of them.
+	Moves bool
+
 	tb    testing.TB
 	place func(*fsm.State) []fsm.Command
 }
@@ -80,6 +83,12 @@ func (c *Cluster) Settle() {
 			}
 			for _, run := range c.Log.State().RunsOn(fsm.HostID(id)) {
 				n += c.advance(run)
+			}
+		}
+		if c.Moves {
+			for _, step := range c.Log.State().MoveSteps() {
+				c.propose("host/"+string(step.Host), step)
+				n++
 			}
 		}
 		if n == 0 {

@@ -25,6 +25,7 @@ func scheduled(s *fsm.State) []fsm.Command { return scheduler.Schedule(s, s.Now)
 // asked lets the API ask the scheduler.
 func (d *daemon) asked(cfg *api.Config) {
 	cfg.Place, cfg.Guess = d.placement, d.guess
+	cfg.Level = func(s *fsm.State, n int) any { return scheduler.Rebalance(s, fsm.TimeOf(time.Now()), n) }
 	cfg.Hinders = func(s *fsm.State, jail fsm.JailName, host fsm.HostID) (never, wished []string) {
 		return scheduler.Hinders(s, jail, host, fsm.TimeOf(time.Now()))
 	}

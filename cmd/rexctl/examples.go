@@ -60,7 +60,7 @@ var examples = map[string]string{
 	"rexctl cert show":        "rexctl cert show postgres",
 	"rexctl host ls":          "rexctl host ls",
 	"rexctl host show":        "rexctl host show dev",
-	"rexctl host drain":       "rexctl host drain host2",
+	"rexctl host drain":       "rexctl host drain host2 --parallel 2 --deadline 10m --wait",
 	"rexctl host undrain":     "rexctl host undrain host2",
 	"rexctl host rekey":       "rexctl host rekey host2",
 	"rexctl host label":       "rexctl host label host2 rack=r7 ssd old-",
@@ -93,5 +93,6 @@ var examples = map[string]string{
 	"rexctl context rm":       "rexctl context rm prod",
 	"rexctl completion":       "source <(rexctl completion bash)",
 	"rexctl version":          "rexctl version",
+	"rexctl rebalance":        "rexctl rebalance --max-moves 5 --dry-run",
 	"rexctl what-if":          "rexctl what-if --kill host2 --add-host cpu=8,mem=32G",
 }

@@ -11,8 +11,8 @@ import (
 
 func hostChanges() []*cli.Command {
 	return []*cli.Command{
-		{Name: "drain", Usage: "move a host's jails away", ArgsUsage: "HOST", Action: func(c *cli.Context) error { return drain(c, false) }},
-		{Name: "undrain", Usage: "let a host have jails again", ArgsUsage: "HOST", Action: func(c *cli.Context) error { return drain(c, true) }},
+		drainCommand(),
+		{Name: "undrain", Usage: "let a host have jails again", ArgsUsage: "HOST", Action: undrain},
 		{
 			Name: "label", Usage: "set labels of a host, or remove them", ArgsUsage: "HOST KEY[=VALUE]|KEY- ...",
 			Description: "KEY- removes the label KEY. A label that the host was started with comes back with its next start.", Action: labelHost,
@@ -36,8 +36,8 @@ func hostChanges() []*cli.Command {
 	}
 }
 
-func drain(c *cli.Context, undo bool) error {
-	return changeHost(c, 1, 1, func(a *api.Client, name string) (api.Applied, error) { return a.DrainHost(c.Context, name, undo) })
+func undrain(c *cli.Context) error {
+	return changeHost(c, 1, 1, func(a *api.Client, name string) (api.Applied, error) { return a.DrainHost(c.Context, name, true) })
 }
 
 func labelHost(c *cli.Context) error {
@@ -97,7 +97,7 @@ func told(c *cli.Context, done api.Applied) error {
 		if ev.Why != "" {
 			line += " (" + ev.Why + ")"
 		}
-		if _, err := fmt.Fprintln(e.stdout, safe(line)); err != nil {
+		if _, err := fmt.Fprintln(e.stdout, clean(line)); err != nil {
 			return err
 		}
 	}

@@ -61,7 +61,9 @@ func TestScripts(t *testing.T) {
 type clusterKey struct{}
 
 func newCluster(tb testing.TB) *apitest.Cluster {
-	return apitest.NewCluster(tb, func(s *fsm.State) []fsm.Command { return scheduler.Schedule(s, s.Now).Commands })
+	c := apitest.NewCluster(tb, func(s *fsm.State) []fsm.Command { return scheduler.Schedule(s, s.Now).Commands })
+	c.Moves = true
+	return c
 }
 
 // meddling is what happens right after the next plan is made, by cluster.
@@ -95,6 +97,7 @@ func serve(c *apitest.Cluster, path string) (stop func(), err error) {
 			return scheduler.Explain(s, jail, s.Now), nil
 		},
 		Guess: guess,
+		Level: func(s *fsm.State, n int) any { return scheduler.Rebalance(s, s.Now, n) },
 	})
 	if err != nil {
 		return nil, err

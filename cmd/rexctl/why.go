@@ -10,7 +10,9 @@ import (
 )
 
 // placementCommands ask where jails run, would run, or should run.
-func placementCommands() []*cli.Command { return []*cli.Command{whyNotCommand(), whatIfCommand()} }
+func placementCommands() []*cli.Command {
+	return []*cli.Command{whyNotCommand(), whatIfCommand(), rebalanceCommand()}
+}
 
 func whyNotCommand() *cli.Command {
 	return &cli.Command{
