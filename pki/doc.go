@@ -16,7 +16,11 @@
 //   - What is written into a jail is written beneath its root through os.Root,
 //     whatever links the jail's own root user has planted there.
 //
-// Flow: OpenCA at the first start makes the CA below the data directory; a
+//   - The one key that travels is a CA's, between servers: each of them signs.
+//     Ring holds it, sealed on disk if one wants, and gives it to nobody by
+//     itself.
+//
+// Flow: FoundRing at the first start makes the CA below the data directory; a
 // host agent calls NewKey and NewCSR; the leader calls Issue with the names
 // that the State gives that jail; the agent stores the result with
 // WriteJailFiles and asks RenewAt when to come again. The API takes its TLS
