@@ -5,14 +5,18 @@
 //
 //   - A private key is made where it is used and never leaves that host: what
 //     travels is a CSR, what the log holds is the certificate.
+//
 //   - Of a CSR only its public key and the proof of possession count. Names,
 //     addresses, identity and usage are set by the side that signs (Profile);
 //     whatever else a CSR asks for is ignored, so a captured host cannot obtain
 //     another's names.
+//
 //   - Who a certificate speaks for is its one SPIFFE URI
 //     (spiffe://CLUSTER/jail/NAME, /server/ID, /host/ID or /user/NAME), never its CN.
+//
 //   - Time and serial randomness are arguments. (Key generation and signing
 //     draw from the operating system: Go's crypto/ecdsa takes nothing else.)
+//
 //   - What is written into a jail is written beneath its root through os.Root,
 //     whatever links the jail's own root user has planted there.
 //
