@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -46,12 +48,15 @@ func TestAnImageComesFromTheHostThatBuiltIt(t *testing.T) {
 		}
 		return fmt.Errorf("it is not")
 	})
-	rex := a.write(t, "big.rex", "BASE "+base+"\nRUN head -c 9000000 /dev/urandom >/big && sha256sum /big >/sum\nRUN rm /bin/vi && mkdir /opt\n")
-	a.apply(t, `
+	data := make([]byte, 16<<20)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(data)
+	file := filepath.Base(a.write(t, "data.bin", string(data)))
+	rex := a.write(t, "big.rex", "BASE "+base+"\nRUN head -c 9000000 /dev/urandom >/big && sha256sum /big >/sum\nRUN rm /bin/vi && mkdir /opt\nCOPY "+file+" /data.bin\n")
+	wish := `
 cluster "sync" {}
 
 image "big" {
-  rexfile = "`+filepath.Base(rex)+`"
+  rexfile = "` + filepath.Base(rex) + `"
 }
 
 jail "web" {
@@ -62,7 +67,8 @@ jail "web" {
     constraint = "host == other"
   }
 }
-`)
+`
+	a.apply(t, wish)
 	poll(t, time.Minute, "the jail sees the whole image", func() error {
 		if out := b.ctl("logs", "web"); !strings.Contains(out.stdout, "whole") {
 			return fmt.Errorf("logs: %s", out)
@@ -77,9 +83,55 @@ jail "web" {
 		}
 		return nil
 	})
+	whole, from := fetched(t, a, 1)
+	if whole < int64(len(data))+9_000_000 || !strings.HasSuffix(from, " from builder") {
+		t.Errorf("history tells of %d bytes%s", whole, from)
+	}
+
+	// Another version of which one byte in a hundred is new.
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(data[5<<20:][:len(data)/100])
+	a.write(t, "data.bin", string(data))
+	a.apply(t, wish)
+	second, _ := fetched(t, a, 2)
+	if share := float64(second) / float64(len(data)); share >= 0.05 {
+		t.Errorf("1%% changed: %d bytes came, %.1f%%, want under 5%%", second, 100*share)
+	}
 	log, err := os.ReadFile(b.logName())
 	if err != nil || !strings.Contains(string(log), "image fetched from other hosts") {
 		t.Errorf("the other host did not fetch it: %v", err)
 	}
 	a.destroy(t, "sync")
+}
+
+// fetched waits until history tells of the n-th fetch of an image, and returns
+// how many bytes it says and the rest of its reason.
+func fetched(t *testing.T, h *host, n int) (bytes int64, rest string) {
+	t.Helper()
+	poll(t, time.Minute, "history tells of a fetch", func() error {
+		begun, done := 0, 0
+		for line := range strings.Lines(h.must(t, "events", "-o", "json")) {
+			var e api.Event
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				return err
+			}
+			switch e.Kind {
+			case "fetch_begun":
+				begun++
+			case "fetch_done":
+				if done++; done > n {
+					continue
+				}
+				_, why, _ := strings.Cut(e.Why, ": ")
+				if _, err := fmt.Sscanf(why, "%d bytes in", &bytes); err != nil {
+					return fmt.Errorf("%q: %w", e.Why, err)
+				}
+				_, rest, _ = strings.Cut(why, "bytes in ")
+			}
+		}
+		if begun < n || done < n {
+			return fmt.Errorf("%d begun, %d done", begun, done)
+		}
+		return nil
+	})
+	return bytes, rest
 }
