@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -44,19 +45,41 @@ func (d *linux) shout(n network, mac MAC, addrs []netip.Addr) error {
 	if len(addrs) == 0 {
 		return nil
 	}
-	return d.onHost(func() error {
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	d.voice.mu.Lock()
+	defer d.voice.mu.Unlock()
+	if !d.voice.open {
+		err := d.onHost(func() (err error) {
+			d.voice.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("open packet socket: %w", err)
 		}
-		defer unix.Close(fd)
-		for _, a := range addrs {
-			err := unix.Sendto(fd, gratuitous(a, mac), 0, &unix.SockaddrLinklayer{Ifindex: n.bridge, Halen: 6, Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}})
-			// A bridge without a port that is up sends nothing, and then nobody has to hear it.
-			if err != nil && !errors.Is(err, unix.ENETDOWN) && !errors.Is(err, unix.ENOBUFS) {
-				return fmt.Errorf("announce %v: %w", a, err)
-			}
+		d.voice.open = true
+	}
+	for _, a := range addrs {
+		err := unix.Sendto(d.voice.fd, gratuitous(a, mac), 0, &unix.SockaddrLinklayer{Ifindex: n.bridge, Halen: 6, Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}})
+		// A bridge without a port that is up sends nothing, and then nobody has to hear it.
+		if err != nil && !errors.Is(err, unix.ENETDOWN) && !errors.Is(err, unix.ENOBUFS) {
+			return fmt.Errorf("announce %v: %w", a, err)
 		}
-		return nil
-	})
+	}
+	return nil
+}
+
+// voice is the packet socket for announcements. It stays open: to close one waits for all readers of packets in the
+// kernel, which is as long as a jail needs for all of its network ten times over. It receives nothing.
+type voice struct {
+	mu   sync.Mutex
+	fd   int  // guarded by mu
+	open bool // guarded by mu
+}
+
+func (v *voice) close() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.open {
+		_ = unix.Close(v.fd)
+		v.open = false
+	}
 }

@@ -10,21 +10,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkAttach attaches jails to one network, one after the other and 16 at once; detaching is not measured.
+// BenchmarkAttach attaches jails to one network, one after the other and 16 at once; detaching is not measured. A meshed
+// network goes on on other hosts: its jails are announced.
 func BenchmarkAttach(b *testing.B) {
-	for _, workers := range []int{1, 16} {
-		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
+	for _, c := range []struct {
+		workers int
+		meshed  bool
+	}{{1, false}, {1, true}, {16, false}, {16, true}} {
+		b.Run(fmt.Sprintf("workers=%d/meshed=%v", c.workers, c.meshed), func(b *testing.B) {
 			w := newWorld(b)
 			d := w.driver("bench")
 			n := netA()
-			n.Subnet = mustPrefix("10.64.0.0/14")
-			mustSet(b, d, n)
+			n.Subnet, n.Meshed = mustPrefix("10.64.0.0/14"), c.meshed
+			if err := d.Set(b.Context(), Config{Networks: []Network{n}, Mesh: meshOf(0)}); err != nil {
+				b.Fatal(err)
+			}
 			times := make([]time.Duration, b.N)
 			next := make(chan int)
 			var wg sync.WaitGroup
 			cpu := cpuTime(b)
 			b.ResetTimer()
-			for range workers {
+			for range c.workers {
 				wg.Go(func() {
 					for i := range next {
 						begin := time.Now()

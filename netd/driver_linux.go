@@ -37,6 +37,7 @@ type linux struct {
 	pins map[string][]pin   // guarded by pinMu; by jail id
 	busy locks              // one Attach or Detach of a jail at a time
 
+	voice   voice
 	pinMu   sync.Mutex
 	reaper  reaper
 	spares  spares
@@ -160,6 +161,7 @@ func (d *linux) List(ctx context.Context) ([]string, error) {
 func (d *linux) Close() error {
 	err := d.reaper.close()
 	d.spares.close()
+	d.voice.close()
 	d.setMu.Lock()
 	defer d.setMu.Unlock()
 	for _, fd := range d.reserved {
