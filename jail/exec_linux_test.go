@@ -192,3 +192,18 @@ func TestEndOfInputEndsATerminalSession(t *testing.T) {
 		}
 	})
 }
+
+// What a command says right before it ends is heard: a runtime that relays the terminal may end before it has.
+func TestATerminalLosesNothingAtTheEnd(t *testing.T) {
+	t.Parallel()
+	onEveryDriver(t, func(t *testing.T, f *rig) {
+		f.start()
+		for range 10 {
+			var out bytes.Buffer
+			code, err := f.Exec(f.ctx(), f.spec.ID, Exec{Argv: []string{"sh", "-c", "echo the last word"}, TTY: true, Stdout: &out})
+			if err != nil || code != 0 || !strings.Contains(out.String(), "the last word") {
+				t.Fatalf("got %d %v %q", code, err, out.String())
+			}
+		}
+	})
+}

@@ -94,14 +94,16 @@ func (l *Linux) execWith(ctx context.Context, rt *runtime, id string, x Exec) (i
 	if x.TTY {
 		verb = append(verb, "--tty")
 	}
-	c := run.Cmd{
-		Argv:    rt.argv(l.runtimeRoot(), filepath.Join(dir, "log"), append(verb, id)...),
-		Timeout: run.NoTimeout, Grace: execGrace, Hide: rt.hide, CleanEnv: true,
+	argv := func(more ...string) []string {
+		return rt.argv(l.runtimeRoot(), filepath.Join(dir, "log"), append(append(verb, more...), id)...)
 	}
-	if x.TTY {
-		// crun 1.8 does not hand a change of size on.
+	c := run.Cmd{Argv: argv(), Timeout: run.NoTimeout, Grace: execGrace, Hide: rt.hide, CleanEnv: true}
+	switch {
+	case x.TTY && rt.kind == "crun":
+		err = onConsole(ctx, l.cfg.Runner, c, func(socket string) []string { return argv("--console-socket", socket) }, x)
+	case x.TTY: // runc hands a terminal out only when it does not wait for the command
 		err = onTerminal(ctx, l.cfg.Runner, c, x, true, func(s WinSize) { _ = resizeTerminalOf(readPID(dir), s) })
-	} else {
+	default:
 		err = onPipes(ctx, l.cfg.Runner, c, x)
 	}
 	if ctx.Err() != nil {
