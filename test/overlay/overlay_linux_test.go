@@ -236,7 +236,7 @@ func fullDatagram(t *testing.T, a, b string) {
 		t.Fatal(err)
 	}
 	full := make([]byte, mesh.DefaultMTU-28)
-	if _, err := c.Write(append(full, 0)); !errors.Is(err, unix.EMSGSIZE) {
+	if _, err := c.Write(make([]byte, len(full)+1)); !errors.Is(err, unix.EMSGSIZE) {
 		t.Errorf("a datagram above the MTU: %v", err)
 	}
 	for end := time.Now().Add(30 * time.Second); ; {
