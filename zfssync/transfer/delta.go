@@ -46,7 +46,7 @@ func (c *Client) byChunks(ctx context.Context, s Step, sources []Source, tell *t
 		return false, err
 	}
 	q := c.query(s)
-	x, err := c.fetchIndex(ctx, q, sources, s)
+	x, err := c.fetchIndex(ctx, q, sources, s, tell.came)
 	if err != nil {
 		c.log.Warn("no chunks: the whole stream is fetched", "what", s.String(), "err", err)
 		return false, nil
@@ -73,7 +73,7 @@ func (c *Client) byChunks(ctx context.Context, s Step, sources []Source, tell *t
 	return true, err
 }
 
-func (c *Client) fetchIndex(ctx context.Context, q url.Values, sources []Source, s Step) (x *chunk.Index, err error) {
+func (c *Client) fetchIndex(ctx context.Context, q url.Values, sources []Source, s Step, came *tally) (x *chunk.Index, err error) {
 	p := c.pull(q, sources, newTeller(nil, s))
 	p.path = pathChunks
 	err = p.feedTo(ctx, func(_ context.Context, r io.Reader) (err error) {
@@ -83,6 +83,7 @@ func (c *Client) fetchIndex(ctx context.Context, q url.Values, sources []Source,
 		_, err = io.Copy(io.Discard, r)
 		return err
 	})
+	came.more(p.bytes)
 	return x, err
 }
 

@@ -34,6 +34,16 @@ func (t *tally) add(source string, bytes int64) {
 	}
 }
 
+// more notes bytes that came besides a stream.
+func (t *tally) more(bytes int64) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.f.Bytes += bytes
+}
+
 // since returns what was collected since begun.
 func (t *tally) since(begun time.Time) Fetched {
 	t.mu.Lock()
