@@ -35,6 +35,16 @@ defmodule Demo do
     row
   end
 
+  # A node that comes back, the seed too, and one that lost others on the way
+  # finds all that were ever here.
+  def meet do
+    for [name, _] <- rows(), name != to_string(node()), do: Node.connect(String.to_atom(name))
+    Process.sleep(3000)
+    meet()
+  catch
+    _, _ -> Process.sleep(3000); meet()
+  end
+
   # Whoever knocks sees that this node is there; nobody may be left waiting.
   def greet(door) do
     {:ok, guest} = :gen_tcp.accept(door)
@@ -58,8 +68,7 @@ for app <- [:stringprep, :p1_pgsql], do: {:ok, _} = Application.ensure_all_start
 Demo.join(:"app@#{System.fetch_env!("SEED")}.#{domain}")
 db = Demo.connect()
 IO.puts("#{node()}: row #{inspect(Demo.row(db))} through #{System.fetch_env!("DB_HOST")}")
-# A node that comes back, the seed too, finds all that were ever here.
-spawn(fn -> for [name, _] <- Demo.rows(), name != to_string(node()), do: Node.connect(String.to_atom(name)) end)
+spawn(fn -> Demo.meet() end)
 {:ok, door} = :gen_tcp.listen(4000, reuseaddr: true)
 spawn(fn -> Demo.greet(door) end)
 IO.puts("#{node()}: ready, sees #{inspect(Enum.sort(Node.list()))}")
