@@ -9,12 +9,17 @@ import (
 )
 
 // pacedRounds is how many rounds of a rolling update are played one after the
-// other. A longer one is finished by stopping all that is left at once: it
-// ends in the same State but for the order in which hosts filled up.
+// other, in a cluster of up to 1,000 jails; in larger ones it is fewer, since
+// each looks at all jails. A longer update is finished by stopping all that is
+// left at once: it ends in the same State but for the order in which hosts
+// filled up.
 const (
 	pacedRounds = 400
-	maxRounds   = pacedRounds + 40
+	leastRounds = 3
+	moreRounds  = 40 // after these
 )
+
+func paced(jails int) int { return min(pacedRounds, max(leastRounds, 1000*pacedRounds/max(1, jails))) }
 
 // step is how far time moves in one round, so that what waits for its
 // min_healthy or backoff is due in the next one.
@@ -48,13 +53,14 @@ func (d *dryRun) settle() error {
 			return err
 		}
 	}
-	for round := range maxRounds {
+	rounds := paced(d.s.Jails.Len())
+	for round := range rounds + moreRounds {
 		moved, err := d.agents()
 		if err != nil {
 			return err
 		}
 		cmds := d.scheduled()
-		if round >= pacedRounds {
+		if round >= rounds {
 			cmds = append(cmds, d.outdated()...)
 		}
 		for _, c := range cmds {

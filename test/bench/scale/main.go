@@ -65,6 +65,12 @@ type figures struct {
 	Bytes    int64     `json:"bytes"`    // of the snapshot
 	Plan     []float64 `json:"plan"`     // s
 	Schedule []float64 `json:"schedule"` // ms
+	Live     float64   `json:"live"`     // MiB that the State keeps in use
+
+	// Processor time of the same: what others do on the machine does not count.
+	RestartCPU  float64   `json:"restart_cpu"`
+	SnapshotCPU []float64 `json:"snapshot_cpu"`
+	PlanCPU     []float64 `json:"plan_cpu"`
 }
 
 func bench(ctx context.Context, hosts, jails, rounds int) error {
@@ -160,6 +166,10 @@ func measure(ctx context.Context, self, dir string, jails, rounds int, restarts 
 		{Name: fmt.Sprintf("snapshot of %d jails (%d MiB)", jails, f.Bytes>>20), Unit: "s", Ours: f.Snapshot, Peer: []float64{aimSnapshot}, PeerName: aims},
 		{Name: "restart, until the State is there", Unit: "s", Ours: append(restarts, f.Restart), Peer: []float64{aimRestart}, PeerName: aims},
 		{Name: "plan of a change to 1,000 jails", Unit: "s", Ours: f.Plan, Peer: []float64{aimPlan}, PeerName: aims},
+		{Name: "snapshot, processor time", Unit: "s", Ours: f.SnapshotCPU},
+		{Name: "restart, processor time", Unit: "s", Ours: []float64{f.RestartCPU}},
+		{Name: "plan, processor time", Unit: "s", Ours: f.PlanCPU},
+		{Name: "State in memory", Unit: "MiB", Ours: []float64{f.Live}},
 		{Name: "one pass of the scheduler, nothing to do", Unit: "ms", Ours: f.Schedule},
 	}
 	for _, l := range lists {

@@ -55,7 +55,11 @@ func beServer(ctx context.Context, dir string, rounds int) error {
 	if err != nil {
 		return errors.Join(err, node.Close())
 	}
-	f := figures{Socket: socketIn(dir), Index: s.Index, Jails: s.Jails.Len(), Restart: time.Since(begun).Seconds()}
+	f := figures{Socket: socketIn(dir), Index: s.Index, Jails: s.Jails.Len(), Restart: time.Since(begun).Seconds(), RestartCPU: cpuTime().Seconds()}
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	f.Live = float64(m.HeapAlloc-uint64(len(ballast))) / (1 << 20)
 	if err := f.look(s, dir, rounds); err != nil {
 		return errors.Join(err, node.Close())
 	}
@@ -74,12 +78,13 @@ func beServer(ctx context.Context, dir string, rounds int) error {
 // look measures what needs no network.
 func (f *figures) look(s *fsm.State, dir string, rounds int) error {
 	for range rounds {
-		begun := time.Now()
+		begun, cpu := time.Now(), cpuTime()
 		n, err := snapshot(s, filepath.Join(dir, "snapshot"))
 		if err != nil {
 			return err
 		}
 		f.Snapshot, f.Bytes = append(f.Snapshot, time.Since(begun).Seconds()), n
+		f.SnapshotCPU = append(f.SnapshotCPU, (cpuTime() - cpu).Seconds())
 		if err := f.plan(s); err != nil {
 			return err
 		}
@@ -116,12 +121,12 @@ func (f *figures) plan(s *fsm.State) error {
 	for i := range w.Jails {
 		w.Jails[i].Env = []spec.EnvVar{{Name: "GENERATION", Value: "2"}}
 	}
-	begun := time.Now()
+	begun, cpu := time.Now(), cpuTime()
 	p, err := plan.Make(&w, s, func(s *fsm.State) []fsm.Command { return scheduler.Schedule(s, s.Now).Commands })
 	if err != nil {
 		return err
 	}
-	f.Plan = append(f.Plan, time.Since(begun).Seconds())
+	f.Plan, f.PlanCPU = append(f.Plan, time.Since(begun).Seconds()), append(f.PlanCPU, (cpuTime()-cpu).Seconds())
 	if n := p.Summary.Change + p.Summary.Move; n != perWish {
 		return fmt.Errorf("the plan changes %d jails, want %d", n, perWish)
 	}
