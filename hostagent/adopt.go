@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
 	"github.com/rexcarcer/rexcarcer/jail"
@@ -79,8 +80,14 @@ func (a *Agent) adopt(ctx context.Context) error {
 		return fmt.Errorf("sweep networks: %w", err)
 	}
 	removed, err := a.c.Store.Sweep(ctx, keepRoots)
-	if err != nil {
+	if ctx.Err() != nil {
 		return fmt.Errorf("sweep storage: %w", err)
+	}
+	if err != nil {
+		// The kernel may let go of a dataset only a moment after its last user
+		// was killed. Jails are not to wait for that, nor to go without a daemon.
+		a.c.Log.Warn("something of an earlier life cannot be removed yet: tried again", "err", err)
+		a.untidy = true
 	}
 	if err := a.builder.Sweep(); err != nil {
 		return fmt.Errorf("sweep builds: %w", err)
@@ -108,6 +115,20 @@ func (a *Agent) adopt(ctx context.Context) error {
 	}
 	return nil
 }
+
+// tidy goes on with a sweep that has failed, until it has worked or ctx ends.
+func (a *Agent) tidy(ctx context.Context) {
+	for wait := tidyWait; sleep(ctx, wait); wait = min(2*wait, time.Minute) {
+		removed, err := a.c.Store.Sweep(ctx, zfssync.Keep{AllJails: true})
+		if err == nil {
+			a.c.Log.Info("removed what an earlier life had left", "what", strings.Join(removed, ", "))
+			return
+		}
+		a.c.Log.Debug("something of an earlier life cannot be removed yet", "err", err)
+	}
+}
+
+const tidyWait = time.Second
 
 // afterSweep waits until what an earlier life left is swept: the API answers
 // before that, and what a build has just made looks like a leftover.

@@ -81,6 +81,8 @@ type Agent struct {
 	sources *source.Sources
 	metrics *metrics
 
+	untidy bool // a sweep of the storage is to be repeated; written by adopt, before Run reads it
+
 	swept chan struct{} // closed when what builds of an earlier life left is gone
 
 	features jail.Features
@@ -139,6 +141,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	defer a.wg.Wait()
 	defer cancel()
+	if a.untidy {
+		wg.Go(func() { a.tidy(ctx) })
+	}
 	wg.Go(func() { a.networks.run(ctx) })
 	wg.Go(func() { a.networks.overlay.run(ctx) })
 	wg.Go(func() { a.rotate(ctx) })
