@@ -55,7 +55,7 @@ func listVolumes(c *cli.Context, rows []api.VolumeRow, several bool) error {
 		{title: "NAME", get: func(r api.VolumeRow) string { return r.Name }},
 		{title: "STATE", get: func(r api.VolumeRow) string { return r.State }},
 		{title: "SIZE", get: func(r api.VolumeRow) string { return sizeOr(r.Bytes, "?") }},
-		{title: "QUOTA", get: func(r api.VolumeRow) string { return quotaText(r) }},
+		{title: "QUOTA", get: quotaText},
 		{title: "SNAPSHOTS", get: func(r api.VolumeRow) string { return fmt.Sprint(r.Snapshots) }},
 		{title: "PATH", get: func(r api.VolumeRow) string { return r.Path }},
 		{title: "HOST", wide: !several, get: func(r api.VolumeRow) string { return r.Host }},

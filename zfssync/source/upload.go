@@ -81,7 +81,7 @@ func (s *Sources) uploadDir(name string) string {
 
 // uploaded writes one file.
 func (s *Sources) uploaded(ctx context.Context, dir, name, file string, before int, content io.Reader) (err error) {
-	limit := int64(0)
+	var limit int64
 	mark, isSig := strings.CutPrefix(file, name+bundle.SigSuffix)
 	end, _ := strings.CutPrefix(file, name)
 	switch {
@@ -128,8 +128,11 @@ func (s *Sources) complete(ctx context.Context, dir, name string, got []string) 
 // DropUpload forgets what ref means, if that was uploaded.
 func (s *Sources) DropUpload(ref string) error {
 	name, ok := strings.CutPrefix(ref, uploadScheme)
-	if !ok || bundle.ValidName(name) != nil {
+	if !ok {
 		return nil
+	}
+	if err := bundle.ValidName(name); err != nil {
+		return err
 	}
 	return os.RemoveAll(s.uploadDir(name))
 }
