@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/api"
+	"github.com/rexcarcer/rexcarcer/internal/testenv"
 )
 
 // daemon is one host: a process with directories and ports of its own.
@@ -54,22 +54,11 @@ func prepare(t *testing.T, name string) *daemon {
 // freePort is free for TCP and for UDP.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		u, err := net.ListenPacket("udp", l.Addr().String())
-		if err == nil {
-			err = u.Close()
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		if errors.Join(err, l.Close()) == nil {
-			return port
-		}
+	port, err := testenv.FreePort()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free")
-	return 0
+	return port
 }
 
 // listenOn gives the daemon another cluster port for its next start.

@@ -15,7 +15,6 @@ package docs_test
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -132,12 +131,11 @@ func ports(t *testing.T, pages ...int) map[int]int {
 	t.Helper()
 	out := map[int]int{}
 	for _, p := range pages {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := testenv.FreePort()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		out[p] = l.Addr().(*net.TCPAddr).Port
+		out[p] = port
 	}
 	return out
 }

@@ -5,7 +5,6 @@ package e2e
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rexcarcer/rexcarcer/internal/testenv"
 )
 
 // host is one daemon with directories and ports of its own.
@@ -59,10 +60,10 @@ func makeHost(name string, flags ...string) (*host, error) {
 		return nil, err
 	}
 	h := &host{dir: dir, data: filepath.Join(dir, "data"), run: filepath.Join(dir, "run")}
-	if h.api, err = freePort(); err != nil {
+	if h.api, err = testenv.FreePort(); err != nil {
 		return nil, err
 	}
-	if h.metrics, err = freePort(); err != nil {
+	if h.metrics, err = testenv.FreePort(); err != nil {
 		return nil, err
 	}
 	h.flags = append([]string{"-data-dir", h.data, "-run-dir", h.run, "-log-dir", filepath.Join(dir, "log"), "-name", "e2e",
@@ -71,14 +72,6 @@ func makeHost(name string, flags ...string) (*host, error) {
 		return nil, err
 	}
 	return h, os.Chmod(dir, 0o711)
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 func (h *host) logName() string { return filepath.Join(h.dir, "daemon.log") }

@@ -59,7 +59,7 @@ func TestPrometheusScrapesTheDaemon(t *testing.T) {
 	sd := h.must(t, "api", "GET", "/v1/sd/prometheus")
 	checkDiscovery(t, sd, h.ps(t)["prom-1"].Addresses[0]+":80")
 
-	port, err := freePort()
+	port, err := testenv.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rexcarcer/rexcarcer/internal/testenv"
 )
 
 // ask sends one request through a published port and returns the last line of
@@ -45,7 +47,7 @@ func ask(ctx context.Context, port int) (string, error) {
 func TestAPublishedPortReachesHealthyMembersInTurn(t *testing.T) {
 	t.Parallel()
 	h := sharedHost(t)
-	port, err := freePort()
+	port, err := testenv.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}

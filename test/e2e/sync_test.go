@@ -14,12 +14,13 @@ import (
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/api"
+	"github.com/rexcarcer/rexcarcer/internal/testenv"
 )
 
 // member prepares a daemon that others can join, or that joins.
 func member(t *testing.T, name string) (h *host, addr string) {
 	t.Helper()
-	port, err := freePort()
+	port, err := testenv.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
