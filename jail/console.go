@@ -57,7 +57,7 @@ func receiveTerminal(l *net.UnixListener) (*os.File, error) {
 	}
 	defer conn.Close()
 	name, rights := make([]byte, 4096), make([]byte, syscall.CmsgSpace(4))
-	_, n, _, _, err := conn.ReadMsgUnix(name, rights)
+	_, n, _, _, err := conn.ReadMsgUnix(name, rights) //nolint:dogsled // that is what it returns
 	if err != nil {
 		return nil, fmt.Errorf("receive terminal: %w", err)
 	}

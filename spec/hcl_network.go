@@ -23,7 +23,7 @@ func (d *decoder) network(b *hclsyntax.Block) {
 		NAT:     k.flag("nat"),
 		Allow:   k.list("allow", true, `allow = ["NETWORK"]`),
 		Overlay: k.text("overlay", ""),
-		VLAN:    int(k.number("vlan", 0, 1, 4094)),
+		VLAN:    k.number("vlan", 0, 1, 4094),
 	}
 	if n.Overlay == "wireguard" && n.VLAN == 0 { // the default, said aloud
 		n.Overlay = ""

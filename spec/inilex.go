@@ -17,7 +17,6 @@ type iniWord struct {
 // iniKey is one key=value line.
 type iniKey struct {
 	key, value iniWord
-	used       bool
 }
 
 // iniSection is [kind] or [kind:label] with its keys.
@@ -61,17 +60,17 @@ func lexINI(src []byte, fail func(sp span, hint, format string, args ...any)) []
 
 // iniHead reads [kind] or [kind:label].
 func iniHead(src []byte, start, stop int, fail func(span, string, string, ...any)) *iniSection {
-	close := bytes.IndexByte(src[start:stop], ']')
-	if close < 0 {
+	end := bytes.IndexByte(src[start:stop], ']')
+	if end < 0 {
 		fail(span{start, stop}, "end the section's name with ]", "the section's name does not end")
 		return nil
 	}
-	if rest, _ := trimBlanks(src, start+close+1, stop); rest < stop && src[rest] != '#' && src[rest] != ';' {
+	if rest, _ := trimBlanks(src, start+end+1, stop); rest < stop && src[rest] != '#' && src[rest] != ';' {
 		fail(span{rest, stop}, "write it on a line of its own", "something stands behind the section's name")
 		return nil
 	}
-	inner := iniTrim(src, start+1, start+close)
-	s := &iniSection{kind: inner, head: span{start, start + close + 1}}
+	inner := iniTrim(src, start+1, start+end)
+	s := &iniSection{kind: inner, head: span{start, start + end + 1}}
 	if colon := strings.IndexByte(inner.text, ':'); colon >= 0 {
 		s.kind = iniTrim(src, inner.sp.start, inner.sp.start+colon)
 		s.label = iniTrim(src, inner.sp.start+colon+1, inner.sp.end)

@@ -148,8 +148,8 @@ type Image struct {
 	Command   []string  `json:"command,omitempty"`
 	User      string    `json:"user,omitempty"`    // of processes, where the jail names none
 	WorkDir   string    `json:"workdir,omitempty"` // absolute
-	Steps     []string  `json:"steps,omitempty"` // the lines as written
-	Bytes     int64     `json:"bytes"`           // of all layers, on disk
+	Steps     []string  `json:"steps,omitempty"`   // the lines as written
+	Bytes     int64     `json:"bytes"`             // of all layers, on disk
 	Layers    int       `json:"layers"`
 	CreatedAt time.Time `json:"created_at"`
 }

@@ -61,7 +61,7 @@ func (d *daemon) keepTrust(ctx context.Context) error {
 		if s.Cluster.ID != "" {
 			if err := d.trustOnce(ctx, s, &done); err != nil {
 				if ctx.Err() != nil {
-					return nil //nolint:nilerr // the daemon ends
+					return nil // the daemon ends
 				}
 				d.log.Warn("what this host trusts is not as the log has it yet", "err", err)
 				again = retry.C
@@ -179,7 +179,7 @@ func (d *daemon) fetchKey(ctx context.Context, ca fsm.CA) error {
 	if d.peers == nil {
 		return pki.ErrNoKey
 	}
-	last := error(pki.ErrNoKey)
+	last := pki.ErrNoKey
 	for _, id := range ca.Keys {
 		if id == d.node.ID() {
 			continue

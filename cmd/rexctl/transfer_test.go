@@ -13,7 +13,7 @@ func TestAStreamIsToldInOneLine(t *testing.T) {
 			Direction: "in", Object: "layer sha256:0123456789abcdef", Peer: "h2", Bytes: 512, Total: 1024, Rate: 256, LeftMs: 2000,
 		},
 		"sends volume w.db.data to h3: 1.0 KiB, 1.0 KiB/s": {Direction: "out", Object: "volume w.db.data", Peer: "h3", Bytes: 1024, Total: 1024, Rate: 1024},
-		"fetches jail x: 0 B, 0 B/s":                        {Direction: "in", Object: "jail x"},
+		"fetches jail x: 0 B, 0 B/s":                       {Direction: "in", Object: "jail x"},
 	} {
 		if got := streamLine(row); got != want {
 			t.Errorf("got  %q\nwant %q", got, want)
