@@ -24,13 +24,13 @@ func jailChanges(old, now *fsm.Jail) []string {
 	add(changed("addresses", addressList(old), addressList(now)))
 	add(changed("hostname", orNone(a.Hostname), orNone(b.Hostname)))
 	add(changed("command", argv(a.Command), argv(b.Command)))
-	add(maps("env", envMap(a.Env), envMap(b.Env)))
+	add(named("env", envMap(a.Env), envMap(b.Env)))
 	add(changed("user", orNone(a.User), orNone(b.User)))
 	add(changed("workdir", orNone(a.WorkDir), orNone(b.WorkDir)))
 	add(changed("ephemeral", onOff(a.Ephemeral), onOff(b.Ephemeral)))
 	add(changed("fence", onOff(!a.NoFence), onOff(!b.NoFence)))
-	add(maps("services", serviceMap(a.Services), serviceMap(b.Services)))
-	add(maps("volumes", volumeMap(a.Volumes), volumeMap(b.Volumes)))
+	add(named("services", serviceMap(a.Services), serviceMap(b.Services)))
+	add(named("volumes", volumeMap(a.Volumes), volumeMap(b.Volumes)))
 	add(lists("depends_on", a.Depends, b.Depends))
 	add(changed("restart", restartText(a.Restart), restartText(b.Restart)))
 	add(changed("update", updateText(a.Update), updateText(b.Update)))
@@ -84,8 +84,8 @@ func lists(what string, old, now []string) []string {
 // pair is a name with a value of which only the equality is looked at.
 type pair struct{ name, value string }
 
-// maps is "what +new ~other -gone" by name, or nothing.
-func maps(what string, old, now []pair) []string {
+// named is "what +new ~other -gone" by name, or nothing.
+func named(what string, old, now []pair) []string {
 	find := func(in []pair, name string) (string, bool) {
 		for i := len(in) - 1; i >= 0; i-- {
 			if in[i].name == name {

@@ -16,6 +16,10 @@ type diff struct {
 	before  *fsm.State // as it would become without the wish
 	after   *fsm.State // as it will become with it
 	touched map[string]bool
+
+	// What may differ between before and after; all else is the same in both.
+	runs    []string // by jail
+	records []string // keys
 }
 
 // all adds the steps in the order of kinds. Networks, images and jails come

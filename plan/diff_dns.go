@@ -12,7 +12,6 @@ import (
 // answers is what one DNS name says, in one State.
 type answers struct {
 	types map[string]bool
-	keys  []string // of records, sorted: what makes two answers differ
 	hosts map[fsm.JailName]bool
 	port  uint16
 	addrs []string
@@ -22,17 +21,26 @@ type answers struct {
 // dns adds one step for each name whose answer differs because of a jail that
 // the wish touches. A PTR belongs to the name that it points to.
 func (d *diff) dns() {
-	old, now := namesOf(d.before), namesOf(d.after)
 	changed := map[string]bool{}
-	d.mark(changed, d.before, d.after)
-	d.mark(changed, d.after, d.before)
+	for _, key := range d.records {
+		o, had := d.before.Records.Get(key)
+		n, has := d.after.Records.Get(key)
+		if had && has && *o == *n {
+			continue
+		}
+		for _, r := range []*fsm.Record{o, n} {
+			if r != nil && d.touched[string(r.Jail)] {
+				changed[ownerName(r)] = true
+			}
+		}
+	}
 	names := make([]string, 0, len(changed))
 	for n := range changed {
 		names = append(names, n)
 	}
 	sort.Strings(names)
 	for _, n := range names {
-		o, w := old[n], now[n]
+		o, w := answersTo(d.before, n), answersTo(d.after, n)
 		switch {
 		case o == nil:
 			d.add(Step{Action: ActionCreate, Kind: KindDNS, Name: n, Reason: w.reason(), Detail: w.text()})
@@ -44,22 +52,6 @@ func (d *diff) dns() {
 	}
 }
 
-// mark notes the names of records of touched jails that are in a and not,
-// or not so, in b.
-func (d *diff) mark(changed map[string]bool, a, b *fsm.State) {
-	if a.Records.Same(b.Records) {
-		return
-	}
-	for key, r := range a.Records.All {
-		if !d.touched[string(r.Jail)] {
-			continue
-		}
-		if other, ok := b.Records.Get(key); !ok || *other != *r {
-			changed[ownerName(r)] = true
-		}
-	}
-}
-
 func ownerName(r *fsm.Record) string {
 	if r.Type == "PTR" {
 		return r.Target
@@ -67,17 +59,15 @@ func ownerName(r *fsm.Record) string {
 	return r.Name
 }
 
-func namesOf(s *fsm.State) map[string]*answers {
-	all := map[string]*answers{}
-	for key, r := range s.Records.All {
-		n := ownerName(r)
-		a := all[n]
+// answersTo is what s says to name, nil if nothing. Its PTRs are at the
+// reverse of its addresses.
+func answersTo(s *fsm.State, name string) *answers {
+	var a *answers
+	add := func(r *fsm.Record) {
 		if a == nil {
 			a = &answers{types: map[string]bool{}, hosts: map[fsm.JailName]bool{}}
-			all[n] = a
 		}
 		a.types[r.Type] = true
-		a.keys = append(a.keys, key)
 		a.hosts[r.Jail] = true
 		if r.Service != "" {
 			a.svc = r.Service
@@ -89,7 +79,21 @@ func namesOf(s *fsm.State) map[string]*answers {
 			a.addrs = append(a.addrs, r.Addr.String())
 		}
 	}
-	return all
+	for _, r := range s.Records.Prefix(name + "/") {
+		if r.Type == "PTR" {
+			continue // belongs to where it points
+		}
+		add(r)
+		if !r.Addr.IsValid() {
+			continue
+		}
+		for _, back := range s.Records.Prefix(fsm.ReverseName(r.Addr) + "/PTR/") {
+			if back.Target == name {
+				add(back)
+			}
+		}
+	}
+	return a
 }
 
 func (a *answers) reason() string {

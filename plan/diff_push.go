@@ -5,9 +5,10 @@ import "github.com/rexcarcer/rexcarcer/fsm"
 // pushed adds the jails that the wish does not speak of and that lose their
 // place by it all the same: a more important jail needs the room.
 func (d *diff) pushed() {
-	for name, r := range d.after.Runs.All {
-		was, ok := d.before.Runs.Get(name)
-		if !ok || was == r || was.Phase.Over() || d.touched[name] || r.Seq == was.Seq && !r.Phase.Over() {
+	for _, name := range d.runs {
+		r, has := d.after.Runs.Get(name)
+		was, had := d.before.Runs.Get(name)
+		if !has || !had || was == r || was.Phase.Over() || d.touched[name] || r.Seq == was.Seq && !r.Phase.Over() {
 			continue
 		}
 		j, ok := d.after.Jails.Get(name)

@@ -1,7 +1,10 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
@@ -25,24 +28,78 @@ func paced(jails int) int { return min(pacedRounds, max(leastRounds, 1000*pacedR
 // min_healthy or backoff is due in the next one.
 const step = 24 * time.Hour
 
-// dryRun plays hosts and scheduler on a State that nobody else sees.
+// dryRun plays hosts and scheduler on a State that nobody else sees. A cluster
+// may have 100,000 jails where a wish changes ten, so after one look at all it
+// looks only at what its own commands changed.
 type dryRun struct {
 	s     *fsm.State
 	place func(*fsm.State) []fsm.Command
+
+	due     map[fsm.JailName]bool // Runs that an agent may have to report
+	runs    map[string]bool       // jails whose Run is another than at the start
+	records map[string]bool       // keys of records that are others, or were for a while
+	stale   map[string]bool       // jails whose Run is of an older declaration; nil: not looked for yet
+}
+
+// begin looks at all Runs of s, once.
+func begin(s *fsm.State, place func(*fsm.State) []fsm.Command) *dryRun {
+	d := &dryRun{s: s, place: place, due: map[fsm.JailName]bool{}, runs: map[string]bool{}, records: map[string]bool{}}
+	for r := range s.Runs.Values {
+		if !r.Phase.Over() && unsettled(r) {
+			d.due[r.Jail] = true
+		}
+	}
+	return d
+}
+
+// twin is d at its beginning once more.
+func (d *dryRun) twin() *dryRun {
+	return &dryRun{s: d.s, place: d.place, due: maps.Clone(d.due), runs: map[string]bool{}, records: map[string]bool{}}
 }
 
 // apply folds cmd and returns what it changed.
 func (d *dryRun) apply(cmd fsm.Command) ([]fsm.Event, error) {
-	s, happened, err := fsm.Apply(d.s, d.s.Index+1, fsm.Entry{V: fsm.Version, At: d.s.Now, By: "plan", Cmd: cmd}, nil)
-	if err != nil {
-		return nil, err
+	events, errs := d.applyAll([]fsm.Command{cmd})
+	return events, errs[0]
+}
+
+// applyAll folds cmds in one go. Each is refused or not by itself.
+func (d *dryRun) applyAll(cmds []fsm.Command) (events []fsm.Event, errs []error) {
+	if len(cmds) == 0 {
+		return nil, nil
 	}
+	items := make([]fsm.Item, len(cmds))
+	for i, c := range cmds {
+		items[i] = fsm.Item{Index: d.s.Index + 1 + uint64(i), Entry: fsm.Entry{V: fsm.Version, At: d.s.Now, By: "plan", Cmd: c}}
+	}
+	s, happened, errs := fsm.ApplyAll(d.s, items)
 	d.s = s
-	events := make([]fsm.Event, len(happened))
-	for i := range happened {
-		events[i] = happened[i].Event
+	for _, of := range happened {
+		for i := range of {
+			d.note(of[i].Event)
+			events = append(events, of[i].Event)
+		}
 	}
-	return events, nil
+	return events, errs
+}
+
+// note keeps in mind what an Event changed.
+func (d *dryRun) note(e fsm.Event) {
+	run := func(r *fsm.Run) { d.due[r.Jail], d.runs[string(r.Jail)] = true, true }
+	switch e := e.(type) {
+	case fsm.JailPlaced:
+		run(e.Run)
+	case fsm.RunStopping:
+		run(e.Run)
+	case fsm.RunReported:
+		run(e.Run)
+	case fsm.JailRemoved:
+		d.runs[string(e.Name)] = true
+	case fsm.RecordAdded:
+		d.records[fsm.RecordKey(e.Record)] = true
+	case fsm.RecordRemoved:
+		d.records[fsm.RecordKey(e.Record)] = true
+	}
 }
 
 // settle plays until nothing changes: images are built, jails get healthy,
@@ -63,14 +120,10 @@ func (d *dryRun) settle() error {
 		if round >= rounds {
 			cmds = append(cmds, d.outdated()...)
 		}
-		for _, c := range cmds {
-			// A Command may be refused where an earlier one of the same round
-			// took its ground; the next round asks again.
-			if _, err := d.apply(c); err == nil {
-				moved = true
-			}
-		}
-		if !moved {
+		// A Command may be refused where an earlier one of the same round
+		// took its ground; the next round asks again.
+		_, errs := d.applyAll(cmds)
+		if !moved && !slices.Contains(errs, nil) {
 			break
 		}
 	}
@@ -89,31 +142,53 @@ func (d *dryRun) scheduled() []fsm.Command {
 
 // agents reports for every host what would follow from its Runs.
 func (d *dryRun) agents() (moved bool, err error) {
-	for _, r := range d.s.ByHost.All {
-		if d.lost(r.Host) {
-			continue
+	var cmds []fsm.Command
+	for _, r := range d.toReport() {
+		c := fsm.ReportRun{Jail: r.Jail, Host: r.Host, Seq: r.Seq, Phase: fsm.Running, Health: fsm.HealthHealthy}
+		if r.StopWhy != "" {
+			c.Phase, c.Health, c.Exit = fsm.Stopped, "", &fsm.Exit{Known: true}
 		}
-		c := fsm.ReportRun{Jail: r.Jail, Host: r.Host, Seq: r.Seq}
-		switch {
-		case r.StopWhy != "":
-			c.Phase, c.Exit = fsm.Stopped, &fsm.Exit{Known: true}
-		case r.Phase < fsm.Running || r.Health != fsm.HealthHealthy:
-			c.Phase, c.Health = fsm.Running, fsm.HealthHealthy
-		default:
-			continue
-		}
-		if _, err := d.apply(c); err != nil {
-			return false, err
-		}
-		moved = true
+		cmds = append(cmds, c)
 	}
-	for _, step := range d.s.MoveSteps() {
+	clear(d.due)
+	_, errs := d.applyAll(cmds)
+	if err := firstError(errs); err != nil {
+		return false, err
+	}
+	steps := d.s.MoveSteps()
+	for _, step := range steps {
 		if _, err := d.apply(step); err != nil {
 			return false, err
 		}
-		moved = true
 	}
-	return moved, nil
+	return len(cmds)+len(steps) > 0, nil
+}
+
+// toReport are the Runs that are not at rest and whose host is there, by host
+// and jail.
+func (d *dryRun) toReport() []*fsm.Run {
+	var runs []*fsm.Run
+	for name := range d.due {
+		if r := d.s.LiveRun(name); r != nil && unsettled(r) && !d.lost(r.Host) {
+			runs = append(runs, r)
+		}
+	}
+	slices.SortFunc(runs, func(a, b *fsm.Run) int { return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Jail, b.Jail)) })
+	return runs
+}
+
+// unsettled reports whether an agent has something to say about r.
+func unsettled(r *fsm.Run) bool {
+	return r.StopWhy != "" || r.Phase < fsm.Running || r.Health != fsm.HealthHealthy
+}
+
+func firstError(errs []error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *dryRun) lost(id fsm.HostID) bool {
@@ -123,43 +198,60 @@ func (d *dryRun) lost(id fsm.HostID) bool {
 
 // outdated stops every Run that is not of the jail as it is wished.
 func (d *dryRun) outdated() []fsm.Command {
+	if d.stale == nil {
+		d.stale = map[string]bool{}
+		for name, j := range d.s.Jails.All {
+			if r, ok := d.s.Runs.Get(name); ok && isStale(j, r) {
+				d.stale[name] = true
+			}
+		}
+	}
+	maps.Copy(d.stale, d.runs)
 	var cmds []fsm.Command
-	for name, j := range d.s.Jails.All {
-		r, ok := d.s.Runs.Get(name)
-		if ok && !r.Phase.Over() && r.StopWhy == "" && (r.Hash != j.Hash || r.Restart < j.Restart) {
+	for _, name := range slices.Sorted(keys(d.stale)) {
+		j, there := d.s.Jails.Get(name)
+		r, ran := d.s.Runs.Get(name)
+		if there && ran && isStale(j, r) {
 			cmds = append(cmds, fsm.StopRun{Jail: r.Jail, Seq: r.Seq, Why: "update"})
 		}
 	}
 	return cmds
 }
 
+func isStale(j *fsm.Jail, r *fsm.Run) bool {
+	return !r.Phase.Over() && r.StopWhy == "" && (r.Hash != j.Hash || r.Restart < j.Restart)
+}
+
 // buildAll lets every host that takes jails have each image that no host has:
 // apply builds what is missing before anything starts.
 func (d *dryRun) buildAll() error {
-	keys := map[string]bool{}
-	for _, j := range d.s.Jails.All {
+	seen := map[string]bool{"": true}
+	last := ""
+	var cmds []fsm.Command
+	for j := range d.s.Jails.Values {
 		key := j.Spec.ImageKey
-		if b, ok := d.s.Builds.Get(key); key == "" || keys[key] || ok && len(b.Hosts) > 0 {
+		if key == last || seen[key] {
 			continue
 		}
-		keys[key] = true
+		last, seen[key] = key, true
+		if b, ok := d.s.Builds.Get(key); ok && len(b.Hosts) > 0 {
+			continue
+		}
 		for id, h := range d.s.Hosts.All {
-			if h.State != fsm.HostAlive {
-				continue
-			}
-			if _, err := d.apply(fsm.ReportBuild{Key: key, Host: fsm.HostID(id)}); err != nil {
-				return err
+			if h.State == fsm.HostAlive {
+				cmds = append(cmds, fsm.ReportBuild{Key: key, Host: fsm.HostID(id)})
 			}
 		}
 	}
-	return nil
+	_, errs := d.applyAll(cmds)
+	return firstError(errs)
 }
 
 // Settled is s as it would become with the wish applied, or as it is for nil,
 // when everything that can happen has: images built, jails placed and healthy.
 // place is as in Make.
 func Settled(wish *spec.Wish, s *fsm.State, place func(*fsm.State) []fsm.Command) (*fsm.State, error) {
-	d := &dryRun{s: s, place: place}
+	d := begin(s, place)
 	if wish != nil {
 		if _, err := d.apply(fsm.ApplyWish{Wish: *wish}); err != nil {
 			return nil, fmt.Errorf("apply wish %s to a copy: %w", wish.Name, err)
@@ -169,4 +261,11 @@ func Settled(wish *spec.Wish, s *fsm.State, place func(*fsm.State) []fsm.Command
 		return nil, err
 	}
 	return d.s, nil
+}
+
+// union are the keys of both, sorted.
+func union(a, b map[string]bool) []string {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return slices.Sorted(keys(all))
 }

@@ -124,11 +124,11 @@ func (p *Plan) Empty() bool { return len(p.Steps) == 0 && len(p.Builds) == 0 }
 
 func (p *Plan) compute(s *fsm.State, cmd fsm.Command, place func(*fsm.State) []fsm.Command) error {
 	p.Steps, p.Builds, p.Warnings = []Step{}, []string{}, []string{}
-	before := &dryRun{s: s, place: place}
+	before := begin(s, place)
+	after := before.twin()
 	if err := before.settle(); err != nil {
 		return err
 	}
-	after := &dryRun{s: s, place: place}
 	events, err := after.apply(cmd)
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func (p *Plan) compute(s *fsm.State, cmd fsm.Command, place func(*fsm.State) []f
 	if err := after.settle(); err != nil {
 		return err
 	}
-	d := &diff{p: p, now: s, before: before.s, after: after.s, touched: map[string]bool{}}
+	d := &diff{p: p, now: s, before: before.s, after: after.s, runs: union(before.runs, after.runs), records: union(before.records, after.records), touched: map[string]bool{}}
 	d.all(events)
 	p.Builds = append(p.Builds, d.builds()...)
 	return nil

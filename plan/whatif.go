@@ -57,11 +57,11 @@ type HostFill struct {
 // once what is asked of them.
 func (w *WhatIf) Try(s *fsm.State, ask Opinion) (*Outcome, error) {
 	place := func(s *fsm.State) []fsm.Command { cmds, _ := ask(s); return cmds }
-	before := &dryRun{s: s, place: place}
+	before := begin(s, place)
+	after := before.twin()
 	if err := before.settle(); err != nil {
 		return nil, err
 	}
-	after := &dryRun{s: s, place: place}
 	cmds, err := w.commands(s)
 	if err != nil {
 		return nil, err
