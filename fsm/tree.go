@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"bytes"
+
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
@@ -61,3 +63,37 @@ func (t Tree[V]) Prefix(prefix string) func(yield func(string, V) bool) {
 
 // Same reports whether both are the very same version, in O(1).
 func (t Tree[V]) Same(u Tree[V]) bool { return t.t == u.t }
+
+// Beside visits all values of a in key order, each with b's value of the same
+// key, or the zero value where b has none; range over it. It walks along both
+// once, and searches for nothing.
+func Beside[A, B any](a Tree[A], b Tree[B]) func(yield func(v A, w B) bool) {
+	return func(yield func(A, B) bool) {
+		if a.t == nil {
+			return
+		}
+		var none B
+		nextB := func() ([]byte, B, bool) { return nil, none, false }
+		if b.t != nil {
+			nextB = b.t.Root().Iterator().Next
+		}
+		kb, w, ok := nextB()
+		it := a.t.Root().Iterator()
+		for ka, v, more := it.Next(); more; ka, v, more = it.Next() {
+			order := -1 // of ka to kb
+			for ok {
+				if order = bytes.Compare(ka, kb); order <= 0 {
+					break
+				}
+				kb, w, ok = nextB()
+			}
+			with := none
+			if ok && order == 0 {
+				with = w
+			}
+			if !yield(v, with) {
+				return
+			}
+		}
+	}
+}

@@ -10,6 +10,5 @@ func hostWhy(_ *fleet, _ *need, h *fsm.Host) string { return "is " + string(h.St
 
 // leaving reports whether m runs on a host that drains.
 func (p *pass) leaving(m *member) bool {
-	h, ok := p.s.Hosts.Get(string(m.run.Host))
-	return ok && h.State == fsm.HostDraining
+	return len(p.draining) > 0 && p.draining[m.run.Host]
 }

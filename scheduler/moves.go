@@ -59,8 +59,7 @@ func (p *pass) alive(id fsm.HostID) bool {
 // stranded reports whether m does not run and its volumes are on a host that
 // drains: they must leave it, too.
 func (p *pass) stranded(m *member) bool {
-	h, ok := p.s.Hosts.Get(string(m.home))
-	return ok && h.State == fsm.HostDraining && m.move == nil && m.jail.Want != fsm.WantGone
+	return p.draining[m.home] && m.move == nil && m.jail.Want != fsm.WantGone
 }
 
 // moveOff asks for a move of m and its volumes from a host that drains, and

@@ -63,6 +63,8 @@ type pass struct {
 	strays  []*member // do not run, and their volumes are on a host that drains
 	leavers []*member // already asked to leave a draining host, not yet gone
 
+	draining map[fsm.HostID]bool // asked of each jail: no search in the State
+
 	out map[fsm.HostID]*exodus // hosts that drain; nil: not looked at yet
 
 	pushed []*member // asked to stop for another jail, not yet gone
@@ -108,10 +110,15 @@ func (m *member) healthy() bool {
 }
 
 func newPass(s *fsm.State, now fsm.Time) *pass {
-	p := &pass{s: s, now: now, byName: make(map[string]*group, s.Groups.Len())}
+	p := &pass{s: s, now: now, byName: make(map[string]*group, s.Groups.Len()), draining: map[fsm.HostID]bool{}}
 	var g *group
 	ranked := false
-	for name, j := range s.Jails.All {
+	for id, h := range s.Hosts.All {
+		if h.State == fsm.HostDraining {
+			p.draining[fsm.HostID(id)] = true
+		}
+	}
+	for j, run := range fsm.Beside(s.Jails, s.Runs) {
 		if g == nil || g.name != j.Spec.Group {
 			if g = p.byName[j.Spec.Group]; g == nil {
 				g = &group{name: j.Spec.Group}
@@ -123,7 +130,6 @@ func newPass(s *fsm.State, now fsm.Time) *pass {
 			}
 		}
 		ranked = ranked || j.Spec.Place.Priority != 0
-		run, _ := s.Runs.Get(name)
 		g.members = append(g.members, member{g: g, jail: j, run: run})
 		p.findMoves(&g.members[len(g.members)-1])
 	}
