@@ -265,7 +265,13 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values, if
 	if out == nil {
 		return index, nil
 	}
-	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
+	d := json.NewDecoder(res.Body)
+	if rows, long := out.(*[]JailRow); long {
+		err = decodeRows(d, rows)
+	} else {
+		err = d.Decode(out)
+	}
+	if err != nil {
 		return index, fmt.Errorf("%s %s: the answer is not what was expected: %w", method, path, err)
 	}
 	return index, nil

@@ -26,22 +26,6 @@ func (s *Server) jailNamed(r *request, st *fsm.State) (*fsm.Jail, error) {
 	return j, nil
 }
 
-func (s *Server) listJails(r *request) error {
-	st, err := s.current(r)
-	if err != nil {
-		return err
-	}
-	network, wish := r.URL.Query().Get("network"), r.URL.Query().Get("wish")
-	rows := make([]JailRow, 0, st.Jails.Len())
-	for _, j := range st.Jails.All {
-		if (wish != "" && j.Wish != wish) || (network != "" && !onNetwork(j, network)) {
-			continue
-		}
-		rows = append(rows, rowOf(st, j))
-	}
-	return r.reply(st.Index, rows)
-}
-
 func onNetwork(j *fsm.Jail, network string) bool {
 	for _, a := range j.Addrs {
 		if a.Network == network {
@@ -51,7 +35,8 @@ func onNetwork(j *fsm.Jail, network string) bool {
 	return false
 }
 
-func rowOf(st *fsm.State, j *fsm.Jail) JailRow {
+// rowOf is the row of j, whose newest Run is run; nil: it has none.
+func rowOf(st *fsm.State, j *fsm.Jail, run *fsm.Run) JailRow {
 	row := JailRow{
 		Name: j.Spec.Name, UUID: j.UUID, Phase: phasePending, Health: string(fsm.HealthUnknown), Addresses: []string{},
 		Image: j.Spec.Image, Want: string(j.Want), Group: j.Spec.Group, Wish: j.Wish, Policy: j.Spec.Restart.Policy,
@@ -70,8 +55,7 @@ func rowOf(st *fsm.State, j *fsm.Jail) JailRow {
 		}
 	}
 	row.Network = strings.Join(networks, ",")
-	run, ok := st.Runs.Get(j.Spec.Name)
-	if !ok {
+	if run == nil {
 		return row
 	}
 	row.Phase, row.Health, row.Restarts, row.Reason = run.Phase.String(), string(run.Health), run.Total, run.Reason
@@ -95,11 +79,12 @@ func (s *Server) showJail(r *request) error {
 	if err != nil {
 		return err
 	}
+	run, ran := st.Runs.Get(j.Spec.Name)
 	show := JailShow{
-		JailRow: rowOf(st, j), Names: j.Names, Addrs: j.Addrs, Hash: j.Hash, CreatedAt: when(j.CreatedAt), Spec: j.Spec,
+		JailRow: rowOf(st, j, run), Names: j.Names, Addrs: j.Addrs, Hash: j.Hash, CreatedAt: when(j.CreatedAt), Spec: j.Spec,
 	}
 	show.Provenance = jailProvenance(st, j)
-	if run, ok := st.Runs.Get(j.Spec.Name); ok {
+	if ran {
 		show.Run = runShow(run)
 	}
 	if c, ok := st.Certs.Get(j.Spec.Name); ok {

@@ -55,8 +55,8 @@ func (s *Server) statusOf(st *fsm.State) Status {
 			out.Hosts.Alive++
 		}
 	}
-	for _, j := range st.Jails.All {
-		count(&out.Jails, rowOf(st, j))
+	for j, run := range fsm.Beside(st.Jails, st.Runs) {
+		count(&out.Jails, rowOf(st, j, run))
 	}
 	return out
 }

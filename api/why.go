@@ -51,7 +51,8 @@ func (s *Server) why(r *request) error {
 
 // whyJail says what a jail is, then every fact that makes it so.
 func (s *Server) whyJail(st *fsm.State, j *fsm.Jail) Why {
-	row := rowOf(st, j)
+	run, _ := st.Runs.Get(j.Spec.Name)
+	row := rowOf(st, j, run)
 	out := Why{Object: "jail " + row.Name, Summary: summary(row), Reasons: []string{}}
 	add := func(format string, args ...any) { out.Reasons = append(out.Reasons, fmt.Sprintf(format, args...)) }
 	if j.Want != fsm.WantRunning {
