@@ -78,7 +78,8 @@ func (p *pull) run(ctx context.Context) (err error) {
 		p.feed.end(err)
 	}()
 	pause, other := firstPause, error(nil) // what a source said that has another stream
-	for failed := 0; ; {
+	begun := time.Now()
+	for failed, asked := 0, 0; ; {
 		if len(p.sources) == 0 {
 			return errors.Join(errRestart, other)
 		}
@@ -101,20 +102,26 @@ func (p *pull) run(ctx context.Context) (err error) {
 			other = err
 			continue
 		case p.roll.frames > before: // a bad line is no reason to give up as long as something comes
-			failed, pause = 0, firstPause
+			failed, asked, pause = 0, 0, firstPause
 			continue
 		}
-		if failed++; failed >= p.c.tries*len(p.sources) {
+		if fault != faultBusy { // who serves others is there, and will have time
+			failed++
+		}
+		if failed >= p.c.tries*len(p.sources) || (fault == faultBusy && time.Since(begun) > busyPatience) {
 			if other != nil {
 				return errors.Join(errRestart, err, other)
 			}
 			return err
 		}
-		if failed%len(p.sources) == 0 { // all of them were asked
+		if asked++; asked%len(p.sources) == 0 { // all of them were asked
 			if err := sleep(ctx, pause); err != nil {
 				return err
 			}
 			pause = min(2*pause, lastPause)
+			if fault == faultBusy {
+				pause = min(pause, busyPause)
+			}
 		}
 	}
 }
@@ -131,6 +138,10 @@ func (p *pull) others() map[string]int {
 const (
 	firstPause = 50 * time.Millisecond
 	lastPause  = 5 * time.Second
+	busyPause  = 500 * time.Millisecond
+	// busyPatience is how long a stream waits for sources that only have no time: many hosts that begin at once
+	// with one image have one source, and it sends a few streams at a time.
+	busyPatience = 15 * time.Minute
 )
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -158,4 +158,31 @@ func TestAHostThatIsBusyIsLeftForAnother(t *testing.T) {
 	}
 }
 
+// Many hosts that begin at once have one source, which sends a few streams at a time: they wait for their turn.
+func TestTheOnlySourceIsWaitedForWhileItIsBusy(t *testing.T) {
+	t.Parallel()
+	f, there, here := newFabric(t), newMem(zfssync.FormatTar), newMem(zfssync.FormatTar)
+	there.add(volume, "a", blob{data: noise(1, 1000)})
+	s := NewServer(ServerConfig{Store: there, Allow: allowHosts, MaxStreams: 1})
+	s.slots <- struct{}{} // somebody else's
+	c := newClient(t, Config{Store: here, Tries: 1})
+	refusals := 0
+	counting := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, pathStream) {
+			if refusals++; refusals == 5 {
+				<-s.slots
+			}
+		}
+		s.ServeHTTP(w, r)
+	})
+	// Another one that has not got it must not end the wait.
+	sources := []Source{f.serve(t, "busy", pki.RoleHost, counting), f.host(t, "empty", newMem(zfssync.FormatTar))}
+	if _, err := c.EnsureObject(t.Context(), volume, ObjectOptions{}, sources); err != nil {
+		t.Fatal(err)
+	}
+	if refusals < 5 {
+		t.Errorf("it was asked %d times", refusals)
+	}
+}
+
 var _ http.Handler = (*Server)(nil)
