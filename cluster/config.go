@@ -39,8 +39,8 @@ type Config struct {
 	// default 5 s.
 	Stabilize time.Duration
 
-	SnapshotEvery uint64 // entries between snapshots, default 8192
-	TrailingLogs  uint64 // entries kept behind a snapshot, default 32768: from the snapshot before it on, even when writes are fast
+	SnapshotEvery uint64 // entries between snapshots, default 32768
+	TrailingLogs  uint64 // entries kept behind a snapshot, default 98304: from the snapshot before it on, even when writes are fast
 
 	ArchiveBytes int64         // oldest segments go above this, default 1 GiB
 	ArchiveAge   time.Duration // and above this age, default 1 year
@@ -72,8 +72,8 @@ func (c *Config) defaults() error {
 	if c.Advertise == "" {
 		c.Advertise = "local"
 	}
-	setDefault(&c.SnapshotEvery, 8192)
-	setDefault(&c.TrailingLogs, 32768)
+	setDefault(&c.SnapshotEvery, 32768)
+	setDefault(&c.TrailingLogs, 98304)
 	setDefault(&c.ArchiveBytes, 1<<30)
 	setDefault(&c.ArchiveAge, 365*24*time.Hour)
 	setDefault(&c.HangLimit, 5*time.Second)
