@@ -14,6 +14,8 @@ import (
 	"slices"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/rexcarcer/rexcarcer/spec"
 )
 
 // Read builds the State of a snapshot. Anything that is not whole, from the
@@ -33,6 +35,7 @@ func Read(r io.Reader) (*State, error) {
 	defer z.Close()
 	in := &frameReader{r: bufio.NewReaderSize(z, 1<<16), sum: sha256.New()}
 	t := begin(&State{})
+	t.sharing = newSharing()
 	if err := in.all(t); err != nil {
 		return nil, fmt.Errorf("read snapshot: %w", err)
 	}
@@ -133,7 +136,10 @@ func (t *txn) load1(number byte, key string, text []byte) error {
 	case secHeader:
 		return t.loadHeader(text)
 	case secWishes:
-		return loadInto(&t.wishes, key, text)
+		return loadWith(text, func(w *spec.Wish) {
+			t.sharing.wish(w)
+			t.wishes.put(key, w)
+		})
 	case secNetworks:
 		return loadInto(&t.networks, key, text)
 	case secImages:
@@ -142,17 +148,30 @@ func (t *txn) load1(number byte, key string, text []byte) error {
 		return loadInto(&t.builds, key, text)
 	case secJails:
 		return loadWith(text, func(j *Jail) {
+			t.sharing.jail(j)
 			t.jails.put(key, j)
 			t.joinGroup(j)
 		})
 	case secRuns:
-		return loadWith(text, t.setRun)
+		return loadWith(text, func(r *Run) {
+			t.sharing.run(r)
+			t.setRun(r)
+		})
 	case secLeases:
-		return loadInto(&t.leases, key, text)
+		return loadWith(text, func(l *Lease) {
+			t.sharing.lease(l)
+			t.leases.put(key, l)
+		})
 	case secRecords:
-		return loadInto(&t.records, key, text)
+		return loadWith(text, func(r *Record) {
+			t.sharing.record(r)
+			t.records.put(key, r)
+		})
 	case secCerts:
-		return loadInto(&t.certs, key, text)
+		return loadWith(text, func(c *Cert) {
+			t.sharing.cert(c)
+			t.certs.put(key, c)
+		})
 	case secHosts:
 		return loadInto(&t.hosts, key, text)
 	case secTokens:

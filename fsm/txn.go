@@ -101,6 +101,8 @@ func tableOf[V any](t Tree[V]) table[V] {
 type txn struct {
 	s State // scalars live here; its trees are those of the beginning
 
+	sharing *sharing // only while a snapshot is read
+
 	wishes   table[*spec.Wish]
 	networks table[*Network]
 	images   table[*Image]
