@@ -58,6 +58,7 @@ func (sh *sharing) wish(w *spec.Wish) {
 	if sh == nil {
 		return
 	}
+	w.Jails = list(w.Jails, nil, deepEqual)
 	before := &spec.Jail{}
 	for i := range w.Jails {
 		j := &w.Jails[i]
