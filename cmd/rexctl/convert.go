@@ -27,15 +27,8 @@ func convert(c *cli.Context) error {
 		return usagef("%s is no supervisor file: its name does not end in .ini", s.name)
 	}
 	in := s.inputs(nil)
-	if c.Bool("online") {
-		client, err := connect(c)
-		if err != nil {
-			return err
-		}
-		defer client.Close()
-		if err := known(c.Context, client, &in); err != nil {
-			return err
-		}
+	if err := online(c, &in); err != nil {
+		return err
 	}
 	text, found := spec.ConvertINI(s.name, s.text, in)
 	if err := s.show(envOf(c), found); err != nil {

@@ -213,15 +213,8 @@ func validate(c *cli.Context) error {
 
 func validateOne(c *cli.Context, s *source, vars map[string]string) error {
 	in := s.inputs(vars)
-	if c.Bool("online") {
-		client, err := connect(c)
-		if err != nil {
-			return err
-		}
-		defer client.Close()
-		if err := known(c.Context, client, &in); err != nil {
-			return err
-		}
+	if err := online(c, &in); err != nil {
+		return err
 	}
 	if s.isRex() {
 		img, found := spec.ParseRex(s.name, s.text, in)
@@ -247,6 +240,19 @@ func said(c *cli.Context, doc any, format string, args ...any) error {
 	}
 	_, err := fmt.Fprintf(envOf(c).stdout, format+"\n", args...)
 	return err
+}
+
+// online adds what the cluster has already, if --online asks for that.
+func online(c *cli.Context, in *spec.Inputs) error {
+	if !c.Bool("online") {
+		return nil
+	}
+	client, err := connect(c)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return known(c.Context, client, in)
 }
 
 func fmtCommand() *cli.Command {
