@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A snapshot of a volume or jail is a copy of its directory: snaps/<name>/{data,snapshot.json} beside it. Where the file
@@ -276,76 +274,6 @@ func (o *Overlay) dropSnapshot(ctx context.Context, obj Object, name string) err
 	return o.discard(o.snap(obj, name))
 }
 
-// Rollback implements Streams.
-func (o *Overlay) Rollback(ctx context.Context, obj Object, name string, opt RollbackOptions) error {
-	if err := errors.Join(obj.check(), checkName("snapshot", name)); err != nil {
-		return err
-	}
-	unlock, err := o.keys.lock(ctx, obj.lockName())
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if err := o.rollback(ctx, obj, name, opt); err != nil {
-		return fmt.Errorf("roll %s back to snapshot %s: %w", obj, name, noSpace(err))
-	}
-	return nil
-}
-
-func (o *Overlay) rollback(ctx context.Context, obj Object, name string, opt RollbackOptions) error {
-	list, err := o.readSnaps(obj)
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(list, func(s namedSnap) bool { return s.name == name })
-	if i < 0 {
-		return fmt.Errorf("there is no such snapshot: %w", ErrNotFound)
-	}
-	later := list[i+1:]
-	if len(later) > 0 && !opt.DropLater {
-		return fmt.Errorf("%d would be destroyed, the newest is %s: %w", len(later), later[len(later)-1].name, ErrLaterSnapshots)
-	}
-	if err := o.unused(obj); err != nil {
-		return err
-	}
-	for _, s := range later {
-		if o.heldSnaps.has(o.snap(obj, s.name)) {
-			return fmt.Errorf("snapshot %s is being sent or held: %w", s.name, ErrInUse)
-		}
-	}
-	if err := o.setHead(obj, name); err != nil { // from here on it is rolled back, whatever comes
-		return err
-	}
-	if err := o.point("rolled back"); err != nil {
-		return err
-	}
-	for _, s := range slices.Backward(later) {
-		if err := o.discard(o.snap(obj, s.name)); err != nil {
-			return err
-		}
-	}
-	return o.materialize(ctx, obj)
-}
-
-// unused returns ErrInUse while a jail sees obj.
-func (o *Overlay) unused(obj Object) error {
-	at := ""
-	var err error
-	switch obj.Kind {
-	case KindVolume:
-		at, err = o.boundAt(VolumeID(obj.Name))
-	case KindJail:
-		var mounted bool
-		if mounted, err = isMounted(o.root(obj.Name)); mounted {
-			at = o.root(obj.Name)
-		}
-	}
-	if err == nil && at != "" {
-		err = fmt.Errorf("it is mounted at %s, stop the jail first: %w", at, ErrInUse)
-	}
-	return err
-}
-
 // head is the snapshot from which the live directory has to be made anew before it is used; "" when it is as it should be.
 // One that is not there, or no longer, means nothing: whoever wrote it died before, or after, it meant something.
 func (o *Overlay) head(obj Object) (string, error) {
@@ -388,58 +316,6 @@ func (o *Overlay) setHead(obj Object, name string) error {
 	}
 	rec.Head = name
 	return writeJSON(o.recordFile(obj), rec, true)
-}
-
-// materialize makes the live directory from the head, if there is one. Killed before its end it begins anew.
-func (o *Overlay) materialize(ctx context.Context, obj Object) error {
-	head, err := o.head(obj)
-	if err != nil || head == "" {
-		return err
-	}
-	return o.staged("head-", func(dir string) error {
-		if err := copyExact(ctx, filepath.Join(o.snap(obj, head), "data"), dir, false); err != nil {
-			return err
-		}
-		if err := o.point("head copied"); err != nil {
-			return err
-		}
-		if err := syncFS(dir); err != nil {
-			return err
-		}
-		if err := o.replaceLive(obj, dir); err != nil {
-			return err
-		}
-		if err := o.point("head in place"); err != nil {
-			return err
-		}
-		return o.setHead(obj, "")
-	})
-}
-
-// replaceLive puts the directory from in the place of the live one.
-func (o *Overlay) replaceLive(obj Object, from string) error {
-	live := o.liveDir(obj)
-	if obj.Kind == KindJail { // what overlayfs keeps beside it belongs to the old one
-		if err := o.discard(filepath.Dir(live)); err != nil {
-			return err
-		}
-		if err := os.Mkdir(filepath.Dir(live), 0o700); err != nil {
-			return err
-		}
-	}
-	return exchange(from, live)
-}
-
-// exchange puts the directory from in the place of to, and what was there in from's.
-func exchange(from, to string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
-	if errors.Is(err, unix.ENOENT) {
-		err = os.Rename(from, to)
-	}
-	if err != nil {
-		return &os.LinkError{Op: "exchange", Old: from, New: to, Err: err}
-	}
-	return nil
 }
 
 // HoldSnapshot implements Streams.
