@@ -42,14 +42,18 @@ func (t *txn) wishNetworks(_, w *spec.Wish) *Refusal {
 // of other wishes. Inside one wish, Validate has looked.
 func (t *txn) checkNetworks(w *spec.Wish) *Refusal {
 	var refusal *Refusal
-	ports := make(map[string]*Network)
+	type holder struct {
+		n      *Network
+		shared bool
+	}
+	ports := make(map[string]holder)
 	t.networks.each("", func(_ string, other *Network) bool {
 		if other.Wish == w.Name && !other.Gone {
 			return true // Validate knows, or it goes with this entry
 		}
 		if !other.Gone {
 			for _, p := range other.Publish {
-				ports[publishKey(p)] = other
+				ports[publishKey(p)] = holder{other, p.Shared}
 			}
 		}
 		for i := range w.Networks {
@@ -67,9 +71,9 @@ func (t *txn) checkNetworks(w *spec.Wish) *Refusal {
 	}
 	for i := range w.Networks {
 		for _, p := range w.Networks[i].Publish {
-			if other, ok := ports[publishKey(p)]; ok {
+			if other, ok := ports[publishKey(p)]; ok && (!p.Shared || !other.shared) {
 				return refuse(CodeInvalid, "network "+w.Networks[i].Name, "port %s is published by network %s (wish %s) already: choose another one",
-					publishKey(p), other.Name, other.Wish)
+					publishKey(p), other.n.Name, other.n.Wish)
 			}
 		}
 	}

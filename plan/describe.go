@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -141,6 +142,17 @@ func publishNames(ps []spec.Publish) []string {
 	}
 	return all
 }
+
+// allowNames are the networks that may connect to n, each with its ports if it is not all of them.
+func allowNames(n *spec.Network) []string {
+	all := append([]string(nil), n.Allow...)
+	for _, o := range n.Open {
+		all = append(all, o.From+" ("+strings.Join(o.Ports, ", ")+")")
+	}
+	return all
+}
+
+func drainText(p *spec.Publish) string { return cmp.Or(p.Drain, spec.DefaultDrain).String() }
 
 // volumeSet is the volumes of a jail that are datasets of their own.
 type volumeSet struct {

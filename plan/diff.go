@@ -132,7 +132,7 @@ func (d *diff) networkChanged(n *fsm.Network) {
 	st.Changes = append(st.Changes, changed("subnet", old.Subnet.String(), n.Subnet.String())...)
 	st.Changes = append(st.Changes, changed("subnet6", prefixText(old.Subnet6), prefixText(n.Subnet6))...)
 	st.Changes = append(st.Changes, changed("nat", onOff(old.NAT), onOff(n.NAT))...)
-	st.Changes = append(st.Changes, lists("allow", old.Allow, n.Allow)...)
+	st.Changes = append(st.Changes, lists("allow", allowNames(&old.Network), allowNames(&n.Network))...)
 	st.Changes = append(st.Changes, lists("publish", publishNames(old.Publish), publishNames(n.Publish))...)
 	d.add(st)
 	d.publish(n.Name, old.Publish, n.Publish)
@@ -172,6 +172,8 @@ func (d *diff) publish(network string, old, now []spec.Publish) {
 			st.Action, st.Reason = ActionChange, "changed"
 			st.Changes = append(changed("port", portText(o.Port, o.Proto), portText(n.Port, n.Proto)), changed("service", o.Service, n.Service)...)
 			st.Changes = append(st.Changes, changed("mode", o.Mode, n.Mode)...)
+			st.Changes = append(st.Changes, changed("shared", onOff(o.Shared), onOff(n.Shared))...)
+			st.Changes = append(st.Changes, changed("drain", drainText(o), drainText(n))...)
 		}
 		d.add(st)
 	}
@@ -269,8 +271,8 @@ func networkText(n *fsm.Network) string {
 	if n.NAT {
 		parts = append(parts, "nat")
 	}
-	if len(n.Allow) > 0 {
-		parts = append(parts, "open to "+strings.Join(n.Allow, ", "))
+	if open := allowNames(&n.Network); len(open) > 0 {
+		parts = append(parts, "open to "+strings.Join(open, ", "))
 	}
 	return strings.Join(parts, ", ")
 }

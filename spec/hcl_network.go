@@ -33,7 +33,12 @@ func (d *decoder) network(b *hclsyntax.Block) {
 			n.Publish = append(n.Publish, pub)
 		}
 	}
-	k.finish("publish")
+	for _, a := range k.inner("allow") {
+		if open, ok := d.open(k, a); ok {
+			n.Open = append(n.Open, open)
+		}
+	}
+	k.finish("publish", "allow")
 	d.wish.Networks = append(d.wish.Networks, n)
 }
 
@@ -50,7 +55,22 @@ func (d *decoder) publish(k *block, b *hclsyntax.Block) (Publish, bool) {
 		Service: p.text("service", name),
 		Proto:   strings.TrimPrefix(p.text("proto", ""), "tcp"),
 		Mode:    p.text("mode", ""),
+		Shared:  p.flag("shared"),
+		Drain:   p.duration("drain", 0),
 	}
+	p.finish()
+	return out, true
+}
+
+// open is an allow block: the same as the attribute, for some ports.
+func (d *decoder) open(k *block, b *hclsyntax.Block) (Open, bool) {
+	from, ok := d.label(b, "allow")
+	if !ok || !d.once(k.path+"/allow/"+from, b, k.what+": allow", from) {
+		return Open{}, false
+	}
+	p := d.block(k.path+"/allow/"+from, k.what+`: allow "`+from+`"`, b.Body, blockSpan(b), nil)
+	p.need("ports")
+	out := Open{From: from, Ports: p.list("ports", true, `ports = ["443/tcp"]`)}
 	p.finish()
 	return out, true
 }

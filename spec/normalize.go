@@ -28,6 +28,10 @@ func (w *Wish) Normalize() {
 		n := &w.Networks[i]
 		slices.SortStableFunc(n.Publish, func(a, b Publish) int { return cmp.Compare(a.Name, b.Name) })
 		n.Allow = compactSorted(n.Allow)
+		slices.SortStableFunc(n.Open, func(a, b Open) int { return cmp.Compare(a.From, b.From) })
+		for k := range n.Open {
+			n.Open[k].Ports = compactSorted(n.Open[k].Ports)
+		}
 	}
 	slices.SortStableFunc(w.Images, func(a, b Image) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range w.Images {

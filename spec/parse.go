@@ -208,6 +208,11 @@ func (d *decoder) references(c *checker) {
 				c.bad("network/"+n.Name+"/allow", suggest(a, networks), "network %q: allow names network %q, which does not exist", n.Name, a)
 			}
 		}
+		for _, o := range n.Open {
+			if !contains(networks, o.From) {
+				c.bad("network/"+n.Name+"/allow/"+o.From, suggest(o.From, networks), "network %q: allow names network %q, which does not exist", n.Name, o.From)
+			}
+		}
 	}
 	seen := make(map[string]bool)
 	for i := range d.wish.Jails {

@@ -122,9 +122,15 @@ func wishInShort(w *Wish) string {
 		}
 		for _, p := range n.Publish {
 			fmt.Fprintf(&b, " publish=%d/%s->%s", p.Port, orTCP(p.Proto), p.Service)
+			if p.Mode != "" || p.Shared || p.Drain != 0 {
+				fmt.Fprintf(&b, "(mode=%q shared=%v drain=%v)", p.Mode, p.Shared, p.Drain)
+			}
 		}
 		if len(n.Allow) > 0 {
 			fmt.Fprintf(&b, " allow=%v", n.Allow)
+		}
+		for _, o := range n.Open {
+			fmt.Fprintf(&b, " allow=%s%v", o.From, o.Ports)
 		}
 		b.WriteByte('\n')
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 func (c *checker) checkNetworks() {
@@ -26,6 +27,7 @@ func (c *checker) checkNetworks() {
 				c.bad(path+"/allow", "jails of one network always reach each other", "%s: allow names the network itself", what)
 			}
 		}
+		c.checkOpen(n, path, what)
 		c.checkPublishParts(n, path, what)
 	}
 	c.checkOverlaps()
@@ -64,8 +66,14 @@ func (c *checker) checkPublishParts(n *Network, path, what string) {
 			c.bad(path+"/port", "", "%s: the port must be 1 to 65535", what)
 		}
 		c.checkProto(path, what, p.Proto)
-		if p.Mode != "" {
-			c.bad(path+"/mode", "leave it out: connections are balanced as they are (layer 4)", "%s: the mode %q is not known", what, clip(p.Mode))
+		switch {
+		case p.Mode != "" && p.Mode != ModeHTTP:
+			c.bad(path+"/mode", `use "http", or leave it out: connections are balanced as they are (layer 4)`, "%s: the mode %q is not known", what, clip(p.Mode))
+		case p.Mode == ModeHTTP && p.Proto == "udp":
+			c.bad(path+"/mode", "", "%s: HTTP goes over tcp, not udp", what)
+		}
+		if p.Drain != 0 {
+			c.duration(path+"/drain", what+": drain", p.Drain, time.Second, time.Hour)
 		}
 	}
 }
@@ -115,18 +123,24 @@ func (c *checker) checkOverlaps() {
 
 // checkPublish looks for two publish blocks on one port of the hosts.
 func (c *checker) checkPublish() {
-	taken := make(map[string]string)
+	type holder struct {
+		network, text string
+		shared        bool
+	}
+	taken := make(map[string]holder)
 	for i := range c.w.Networks {
 		n := &c.w.Networks[i]
 		for _, p := range n.Publish {
 			path := "network/" + n.Name + "/publish/" + p.Name
 			key := fmt.Sprintf("%d/%s", p.Port, orTCP(p.Proto))
-			if other, dup := taken[key]; dup {
-				c.bad(path+"/port", "each port of the hosts can be published once",
-					"network %q: publish %q: port %s is already published by %s", n.Name, p.Name, key, other)
-				continue
+			other, dup := taken[key]
+			switch {
+			case !dup:
+				taken[key] = holder{n.Name, fmt.Sprintf("publish %q of network %q", p.Name, n.Name), p.Shared}
+			case other.network == n.Name || !other.shared || !p.Shared:
+				c.bad(path+"/port", "each port of the hosts can be published once, or by several networks that all say shared = true",
+					"network %q: publish %q: port %s is already published by %s", n.Name, p.Name, key, other.text)
 			}
-			taken[key] = fmt.Sprintf("publish %q of network %q", p.Name, n.Name)
 		}
 	}
 }

@@ -30,6 +30,7 @@ type Network struct {
 	NAT     bool         `json:"nat,omitempty"`     // jails reach the outside through the router
 	Publish []Publish    `json:"publish,omitempty"` // sorted by Name
 	Allow   []string     `json:"allow,omitempty"`   // networks whose jails may connect to this one; sorted
+	Open    []Open       `json:"open,omitempty"`    // networks whose jails may connect to some ports of this one; sorted by From
 	Overlay string       `json:"overlay,omitempty"` // "": from host to host by WireGuard; OverlayNone: not by us
 	VLAN    int          `json:"vlan,omitempty"`    // 1..4094: from host to host by this VLAN of their NICs
 }
@@ -43,7 +44,22 @@ type Publish struct {
 	Port    uint16 `json:"port"` // on the host, 1..65535
 	Service string `json:"service"`
 	Proto   string `json:"proto,omitempty"` // "tcp" (default) or "udp"
-	Mode    string `json:"mode,omitempty"`  // "" is L4
+	Mode    string `json:"mode,omitempty"`  // "" is L4, ModeHTTP a proxy that speaks HTTP
+
+	Shared bool          `json:"shared,omitempty"` // other networks that say so too may publish the same port: all their members take turns
+	Drain  time.Duration `json:"drain,omitempty"`  // how long connections of a member that left may go on, 1s..1h; 0 is DefaultDrain
+}
+
+// ModeHTTP is the Mode of a published port behind which a proxy reads each request.
+const ModeHTTP = "http"
+
+// DefaultDrain is how long connections to a member that is no longer one go on when nothing is said.
+const DefaultDrain = 30 * time.Second
+
+// Open lets the jails of another network connect to some ports of this one.
+type Open struct {
+	From  string   `json:"from"`  // network
+	Ports []string `json:"ports"` // PORT/PROTO or PORT-PORT/PROTO, see ParsePorts; sorted
 }
 
 // Image is a buildable root file system. Key is the digest of everything that
