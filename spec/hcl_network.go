@@ -28,6 +28,7 @@ func (d *decoder) network(b *hclsyntax.Block) {
 	if n.Overlay == "wireguard" && n.VLAN == 0 { // the default, said aloud
 		n.Overlay = ""
 	}
+	n.DHCP = d.dhcp(k)
 	for _, p := range k.inner("publish") {
 		if pub, ok := d.publish(k, p); ok {
 			n.Publish = append(n.Publish, pub)
@@ -38,7 +39,7 @@ func (d *decoder) network(b *hclsyntax.Block) {
 			n.Open = append(n.Open, open)
 		}
 	}
-	k.finish("publish", "allow")
+	k.finish("publish", "allow", "dhcp")
 	d.wish.Networks = append(d.wish.Networks, n)
 }
 

@@ -28,6 +28,9 @@ func (w *Wish) Normalize() {
 		n := &w.Networks[i]
 		slices.SortStableFunc(n.Publish, func(a, b Publish) int { return cmp.Compare(a.Name, b.Name) })
 		n.Allow = compactSorted(n.Allow)
+		if n.DHCP != nil {
+			slices.SortStableFunc(n.DHCP.Hosts, func(a, b DHCPHost) int { return cmp.Compare(a.Name, b.Name) })
+		}
 		slices.SortStableFunc(n.Open, func(a, b Open) int { return cmp.Compare(a.From, b.From) })
 		for k := range n.Open {
 			n.Open[k].Ports = compactSorted(n.Open[k].Ports)

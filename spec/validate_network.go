@@ -29,6 +29,7 @@ func (c *checker) checkNetworks() {
 		}
 		c.checkOpen(n, path, what)
 		c.checkPublishParts(n, path, what)
+		c.checkDHCP(n, path, what)
 	}
 	c.checkOverlaps()
 }

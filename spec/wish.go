@@ -33,6 +33,7 @@ type Network struct {
 	Open    []Open       `json:"open,omitempty"`    // networks whose jails may connect to some ports of this one; sorted by From
 	Overlay string       `json:"overlay,omitempty"` // "": from host to host by WireGuard; OverlayNone: not by us
 	VLAN    int          `json:"vlan,omitempty"`    // 1..4094: from host to host by this VLAN of their NICs
+	DHCP    *DHCP        `json:"dhcp,omitempty"`    // nil: guests are served from the upper half of the subnet
 }
 
 // OverlayNone is the Overlay of a network that does not reach from host to host.
