@@ -63,12 +63,14 @@ func (d *decoder) dhcpHost(k *block, b *hclsyntax.Block, first map[string]bool) 
 		return DHCPHost{}, false
 	}
 	h := d.block(k.path+"/host/"+name, k.what+`: host "`+name+`"`, b.Body, blockSpan(b), nil)
-	if !h.need("mac", "address") {
+	complete := h.need("mac", "address")
+	out := DHCPHost{Name: name, Addr: h.address("address")}
+	text := h.text("mac", "")
+	if !complete {
 		h.finish()
 		return DHCPHost{}, false
 	}
-	out := DHCPHost{Name: name, Addr: h.address("address")}
-	mac, err := ParseMAC(h.text("mac", ""))
+	mac, err := ParseMAC(text)
 	if err != nil {
 		h.fail(h.body.Attributes["mac"], `such as "52:54:00:12:34:56"`, "%v", err)
 	}
