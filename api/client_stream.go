@@ -106,6 +106,9 @@ func readLines(r io.Reader, each func([]byte) error) error {
 // Logs copies a jail's output to w.
 func (c *Client) Logs(ctx context.Context, jail string, o LogOptions, w io.Writer) error {
 	q := url.Values{"follow": {strconv.FormatBool(o.Follow)}}
+	if o.UntilEnd {
+		q.Set("until_end", "true")
+	}
 	if o.Tail >= 0 {
 		q.Set("tail", strconv.Itoa(o.Tail))
 	}

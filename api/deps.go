@@ -29,7 +29,8 @@ type Log interface {
 type Host interface {
 	// ID is this host's id.
 	ID() fsm.HostID
-	// Logs copies the jail's output to w, and with Follow goes on until ctx ends.
+	// Logs copies the jail's output to w, and with Follow goes on until ctx
+	// ends, see also LogOptions.
 	Logs(ctx context.Context, jail fsm.JailName, o LogOptions, w io.Writer) error
 	// Exec runs a command in the jail and returns its exit code. It ends the
 	// command when ctx ends.
@@ -62,6 +63,9 @@ type BuildRequest struct {
 type LogOptions struct {
 	Follow bool
 	Tail   int // lines from the end; below 0 is all
+	// UntilEnd makes Follow end, after the last line, when the jail's newest
+	// Run is over.
+	UntilEnd bool
 }
 
 // ExecRequest is a command to run in a jail.

@@ -16,7 +16,11 @@ func (s *Server) logs(r *request) error {
 	if err != nil {
 		return err
 	}
-	o := LogOptions{Follow: follow, Tail: -1}
+	untilEnd, err := flagParam(r.Request, "until_end")
+	if err != nil {
+		return err
+	}
+	o := LogOptions{Follow: follow, UntilEnd: untilEnd, Tail: -1}
 	if text := r.URL.Query().Get("tail"); text != "" {
 		if o.Tail, err = strconv.Atoi(text); err != nil {
 			return fail("bad_request", "", "", "tail=%q is not a number of lines", text)

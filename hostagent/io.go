@@ -42,18 +42,31 @@ func (a *Agent) Exec(ctx context.Context, name fsm.JailName, x jail.Exec) (int, 
 // Logs copies the output of a jail to w: its last tail lines (below 0: all),
 // and with follow what comes, until ctx ends or the jail is gone.
 func (a *Agent) Logs(ctx context.Context, name fsm.JailName, tail int, follow bool, w io.Writer) error {
+	return a.copyLog(ctx, name, tail, w, func() bool { return !follow })
+}
+
+// LogsUntilEnd copies the output of a jail to w until its newest Run is over:
+// all of it, because a first process that has ended writes no more.
+func (a *Agent) LogsUntilEnd(ctx context.Context, name fsm.JailName, tail int, w io.Writer) error {
+	return a.copyLog(ctx, name, tail, w, func() bool {
+		r, ok := a.c.Cluster.State().Runs.Get(string(name))
+		return !ok || r.Phase.Over()
+	})
+}
+
+// copyLog copies, and again, until last said before a copy that it is the last.
+func (a *Agent) copyLog(ctx context.Context, name fsm.JailName, tail int, w io.Writer, last func() bool) error {
 	j, ok := a.c.Cluster.State().Jails.Get(string(name))
 	if !ok {
 		return fmt.Errorf("jail %s: %w", name, jail.ErrNotFound)
 	}
+	done := last()
 	f, err := os.Open(a.logPath(j.UUID))
-	if errors.Is(err, fs.ErrNotExist) && !follow {
-		return nil // nothing was written yet
-	}
 	for errors.Is(err, fs.ErrNotExist) {
-		if !sleep(ctx, logPoll) {
-			return nil
+		if done || !sleep(ctx, logPoll) {
+			return nil // nothing was written
 		}
+		done = last()
 		f, err = os.Open(a.logPath(j.UUID))
 	}
 	if err != nil {
@@ -69,9 +82,10 @@ func (a *Agent) Logs(ctx context.Context, name fsm.JailName, tail int, follow bo
 		if _, err := io.Copy(w, f); err != nil {
 			return fmt.Errorf("logs of jail %s: %w", name, err)
 		}
-		if !follow || !sleep(ctx, logPoll) {
+		if done || !sleep(ctx, logPoll) {
 			return nil
 		}
+		done = last()
 		if err := rewindIfCut(f); err != nil {
 			return fmt.Errorf("logs of jail %s: %w", name, err)
 		}

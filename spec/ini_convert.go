@@ -149,7 +149,7 @@ func (c *iniConverter) subnetOf(s *iniSection, n *iniNetwork, joins bool) {
 		n.subnet = p
 	}
 	if !n.subnet.IsValid() && n.kind != "none" {
-		n.subnet = freeSubnet(n.name, c.in.Networks)
+		n.subnet = FreeSubnet(n.name, c.in.Networks)
 		for _, known := range c.in.Networks {
 			if known.Name == n.name && known.Wish == c.name {
 				n.subnet = known.Subnet // a second apply changes nothing

@@ -136,7 +136,7 @@ func (p *rexParser) network(m *Image, in Inputs) (NIC, *Network) {
 	n := &Network{Name: m.Name, NAT: true}
 	nic := NIC{Network: m.Name}
 	if !m.Addr.IsValid() {
-		n.Subnet = freeSubnet(m.Name, in.Networks)
+		n.Subnet = FreeSubnet(m.Name, in.Networks)
 		return nic, n
 	}
 	a := m.Addr.Addr()
@@ -162,9 +162,10 @@ func (p *rexParser) network(m *Image, in Inputs) (NIC, *Network) {
 	return nic, n
 }
 
-// freeSubnet is the subnet that the wish of that name has already, or else
-// the first free one counted from a place that only the name decides.
-func freeSubnet(wish string, known []KnownNetwork) netip.Prefix {
+// FreeSubnet is the subnet that the wish of that name has already, or else
+// the first free /24 of 10.128.0.0/9 counted from a place that only the name
+// decides. The zero Prefix says that all are taken.
+func FreeSubnet(wish string, known []KnownNetwork) netip.Prefix {
 	for _, k := range known {
 		if k.Wish == wish && k.Name == wish {
 			return k.Subnet

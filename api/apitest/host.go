@@ -67,6 +67,9 @@ func (h *Host) Logs(ctx context.Context, jail fsm.JailName, o api.LogOptions, w 
 			return err
 		}
 	}
+	if o.UntilEnd {
+		return nil
+	}
 	if strings.HasPrefix(string(jail), "broken") {
 		return errors.New("read the log: input/output error")
 	}

@@ -40,6 +40,9 @@ func (h apiHost) Settled(ctx context.Context, index uint64) error {
 }
 
 func (h apiHost) Logs(ctx context.Context, name fsm.JailName, o api.LogOptions, w io.Writer) error {
+	if o.Follow && o.UntilEnd {
+		return h.d.agent.LogsUntilEnd(ctx, name, o.Tail, w)
+	}
 	return h.d.agent.Logs(ctx, name, o.Tail, o.Follow, w)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -8,7 +9,7 @@ import (
 
 const helpEpilogue = `
 Exit codes: 0 done or no change, 1 error, 2 plan --exit-code has changes,
-3 not all came up in time, 4 conflict, 64 usage. exec passes the command's own.
+3 not all came up in time, 4 conflict, 64 usage. exec and run pass the command's own.
 Environment: REX_ADDR, REX_CACERT, REX_CLIENT_CERT, REX_CLIENT_KEY, REX_TOKEN,
 REX_CONTEXT, NO_COLOR.
 `
@@ -39,7 +40,7 @@ func newApp(e *env) *cli.App {
 func commands() []*cli.Command {
 	list := []*cli.Command{validateCommand(), fmtCommand(), planCommand(), applyCommand(), destroyCommand(), convertCommand()}
 	list = append(list, placementCommands()...)
-	list = append(list, statusCommand(), jailLsCommand("ps"), jailLogsCommand(), jailExecCommand(), jailConsoleCommand(), jailCommand())
+	list = append(list, statusCommand(), runCommand(), jailLsCommand("ps"), jailLogsCommand(), jailExecCommand(), jailConsoleCommand(), jailCommand())
 	list = append(list, networkCommand(), dnsCommand(), serviceCommand(), imageCommand(), baseCommand(), volumeCommand(), moveCommand(), certCommand(), hostCommand(), tokenCommand(), caCommand(), gossipCommand(), snapshotCommand())
 	list = append(list, eventsCommand(), historyCommand(), whyCommand(), showCommand(), diffCommand(), revertCommand(), auditCommand(), inventoryCommand(),
 		apiCommand(), contextCommand(), completionCommand(), versionCommand())
@@ -78,7 +79,11 @@ func finish(list []*cli.Command, path string) {
 		if looksBack[whole] {
 			c.Flags = append(c.Flags, atFlag())
 		}
-		c.Flags = append(c.Flags, commonFlags()...)
+		for _, f := range commonFlags() {
+			if !slices.ContainsFunc(c.Flags, func(own cli.Flag) bool { return own.Names()[0] == f.Names()[0] }) {
+				c.Flags = append(c.Flags, f)
+			}
+		}
 		c.Before = checkCommon
 	}
 }

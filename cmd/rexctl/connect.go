@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -31,7 +32,7 @@ func connectAt(c *cli.Context, at string) (*api.Client, error) {
 	if c.String("context") == "" { // an explicit choice beats the environment
 		o = api.OptionsFromEnv(o, e.getenv)
 	}
-	if a := c.String("addr"); a != "" {
+	if a := daemonAddr(c); a != "" {
 		o.Addr = a
 	}
 	if o.At, err = moment(at, time.Now()); err != nil {
@@ -49,6 +50,31 @@ func connectAt(c *cli.Context, at string) (*api.Client, error) {
 		e.note("answered by %s without a leader %s, as of index %d", cmp.Or(safe(s.Host), client.Addr()), since, s.Index)
 	}
 	return client, nil
+}
+
+// daemonAddr is the daemon's --addr. Of run, --addr is the jail's address as
+// well: only a daemon's has :// in it.
+func daemonAddr(c *cli.Context) string {
+	if c.Command.Name != "run" {
+		return c.String("addr")
+	}
+	for _, a := range c.StringSlice("addr") {
+		if strings.Contains(a, "://") {
+			return a
+		}
+	}
+	return ""
+}
+
+// jailAddr is what run's --addr says of the jail's address.
+func jailAddr(c *cli.Context) string {
+	out := "dhcp"
+	for _, a := range c.StringSlice("addr") {
+		if !strings.Contains(a, "://") {
+			out = a
+		}
+	}
+	return out
 }
 
 // contexts is the file of known clusters.

@@ -115,9 +115,9 @@ func reference() []byte {
 	b.WriteString(referenceHead)
 	b.WriteString("## Flags of every command\n\n")
 	flags(&b, commonFlags())
-	common := map[string]bool{}
+	common := map[string]string{} // usage by name: a command may have a flag of its own by that name
 	for _, f := range commonFlags() {
-		common[f.Names()[0]] = true
+		common[f.Names()[0]] = f.(cli.DocGenerationFlag).GetUsage()
 	}
 	for _, c := range leaves(commandsOf(), "rexctl") {
 		name := wholeName(c)
@@ -125,7 +125,7 @@ func reference() []byte {
 		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n    %s\n", name, strings.ToUpper(c.Usage[:1])+c.Usage[1:], line)
 		var own []cli.Flag
 		for _, f := range c.Flags {
-			if n := f.Names()[0]; !common[n] && n != "help" {
+			if n := f.Names()[0]; common[n] != f.(cli.DocGenerationFlag).GetUsage() && n != "help" {
 				own = append(own, f)
 			}
 		}
