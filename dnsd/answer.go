@@ -184,32 +184,29 @@ func plainType(t uint16) bool { return t != dns.TypeOPT && (t < 128 || t > 255) 
 
 // reply makes the answer to query, which q took apart, in buf.
 func (q *question) reply(zone *Zone, buf, query []byte, udp bool) ([]byte, verdict) {
-	a := zone.answers[string(q.key[:q.name+2])]
-	var at place
-	exists := true
-	if a == nil {
-		if at, exists = zone.find(q.key[:q.name]); at.apex == nil {
-			return nil, foreign
-		}
+	name := q.key[:q.name]
+	n := zone.names.get(name, hashOf(name))
+	var set *answer
+	var top *apex
+	var off uint8
+	if n != nil {
+		set, top, off = n.answer(q.typ), n.apex, n.off
+	} else if top, off = zone.above(name); top == nil {
+		return nil, foreign
 	}
 	msg := append(buf[:0], query[:q.end]...)
 	msg[2] = bitQR | bitAA | query[2]&bitRD
 	msg[3] = query[3] & bitCD
 	var an, ns, ar uint16
 	answers := 0
-	switch {
-	case a == nil: // NODATA or NXDOMAIN, RFC 2308
-		msg, ns = zone.appendSOA(msg, at), 1
-		if !exists {
+	if set != nil {
+		msg, answers, ar = zone.append(msg, set)
+		an = set.n
+	} else { // NODATA or NXDOMAIN, RFC 2308
+		msg, ns = zone.appendSOA(msg, top, off), 1
+		if n == nil {
 			msg[3] |= dns.RcodeNameError
 		}
-	case a.soa:
-		msg, answers = a.append(msg)
-		binary.BigEndian.PutUint32(msg[len(msg)-soaSerialFromEnd:], zone.serial)
-		an = 1
-	default:
-		msg, answers = a.append(msg)
-		an, ar = a.an, a.ar
 	}
 	limit := maxTCP
 	if udp {

@@ -49,3 +49,23 @@ func BenchmarkNewZone20000(b *testing.B) {
 		NewZone(table)
 	}
 }
+
+func BenchmarkNewZone10000(b *testing.B) {
+	table := benchTable(10000)
+	b.ReportAllocs()
+	for b.Loop() {
+		NewZone(table)
+	}
+}
+
+// BenchmarkChangeOneOf20000 is a change of one record.
+func BenchmarkChangeOneOf20000(b *testing.B) {
+	table := benchTable(20000)
+	zone := NewZone(table)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		r := table.Records[2*(i%10000)]
+		r.Addr = netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})
+		zone = zone.With(uint32(i), []Set{{Name: r.Name, Type: r.Type, Records: []Record{r}}})
+	}
+}

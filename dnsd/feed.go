@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -79,12 +78,14 @@ type feed struct {
 	conn    *net.UnixConn
 	states  States
 	network string
+	sets    bool // the client takes changed sets; if not, every change is a whole Table
 
-	state *fsm.State // last looked at
-	sent  *Table     // last sent
-	gen   uint64
+	state  *fsm.State // that was sent last
+	view   view       // of it
+	serial uint32     // that was sent last
+	gen    uint64
 
-	serialAt time.Time // when a serial was last sent, alone or with a Table
+	serialAt time.Time // when a serial was last sent, alone or with something
 }
 
 // serve checks who is there, waits for what it wants and follows the States.
@@ -110,6 +111,7 @@ func (f *feed) serve(ctx context.Context, allow func(uid uint32) bool) error {
 		f.refuse("want {\"v\":%d,\"type\":%q}", feedVersion, typeFollow)
 		return fmt.Errorf("first message is no %s of version %d (%d bytes)", typeFollow, feedVersion, len(hello))
 	}
+	f.sets = m.TakesSets
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { f.conn.SetDeadline(time.Unix(1, 0)) })
@@ -166,40 +168,63 @@ func (f *feed) follow(ctx context.Context) error {
 	}
 }
 
-// update sends the Table of s if it differs from what was sent. If only its
-// serial does, that is sent at most once in serialEach; late then says when.
+// update sends what s has other than was sent. If that is only its serial, it
+// is sent at most once in serialEach; late then says when.
 func (f *feed) update(s *fsm.State, now time.Time) (late <-chan time.Time, err error) {
-	if f.state == nil || !sameRecords(f.state, s) {
-		table := BuildTable(s, f.network)
-		f.state = s
-		if f.sent == nil || !sameTable(f.sent, &table) {
-			f.serialAt = now
-			return nil, f.sendTable(&table)
+	before := f.state
+	f.state = s
+	if before == nil || before.Cluster.Domain != s.Cluster.Domain || !before.Networks.Same(s.Networks) {
+		v := viewOf(s, f.network)
+		if before == nil || !v.equal(&f.view) {
+			f.view = v
+			return nil, f.sendTable(s, now)
 		}
 	}
+	if sets := f.view.changed(before, s); len(sets) > 0 {
+		return nil, f.sendSets(s, sets, now)
+	}
 	serial := uint32(s.Index)
-	if f.sent.Serial == serial {
+	if f.serial == serial {
 		return nil, nil
 	}
 	if rest := serialEach - now.Sub(f.serialAt); rest > 0 {
 		return time.After(rest), nil
 	}
-	f.serialAt, f.sent.Serial = now, serial
+	f.serialAt, f.serial = now, serial
 	return nil, f.send(feedMessage{V: feedVersion, Type: typeSerial, Gen: f.gen, Serial: serial})
 }
 
-func (f *feed) sendTable(table *Table) error {
+// sendTable sends all of s that the network sees.
+func (f *feed) sendTable(s *fsm.State, now time.Time) error {
 	f.gen++
-	messages, err := encodeTable(table, f.gen)
+	table := f.view.table(s)
+	messages, err := encodeTable(&table, f.gen)
 	if err != nil {
 		return err
 	}
+	f.serialAt, f.serial = now, table.Serial
+	return f.writeAll(messages)
+}
+
+// sendSets sends what changed with s, or everything where that is simpler.
+func (f *feed) sendSets(s *fsm.State, sets []Set, now time.Time) error {
+	messages, err := encodeSets(sets, f.gen, uint32(s.Index))
+	if err != nil {
+		return err
+	}
+	if !f.sets || messages == nil {
+		return f.sendTable(s, now)
+	}
+	f.serialAt, f.serial = now, uint32(s.Index)
+	return f.writeAll(messages)
+}
+
+func (f *feed) writeAll(messages [][]byte) error {
 	for _, m := range messages {
 		if err := f.write(m); err != nil {
 			return err
 		}
 	}
-	f.sent = table
 	return nil
 }
 
@@ -216,9 +241,4 @@ func (f *feed) write(message []byte) error {
 		return err
 	}
 	return writeMessage(f.conn, message)
-}
-
-// sameTable tells whether a and b differ by their serial at most.
-func sameTable(a, b *Table) bool {
-	return a.Domain == b.Domain && slices.Equal(a.Reverse, b.Reverse) && slices.Equal(a.NS, b.NS) && slices.Equal(a.Records, b.Records)
 }

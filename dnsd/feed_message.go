@@ -17,6 +17,7 @@ const (
 
 	typeFollow = "follow" // router: send me your Table and every change of it
 	typeZone   = "zone"   // daemon: part Part (from 0) of Of of the Table of generation Gen
+	typeSets   = "sets"   // daemon, to a router that takes them: part Part of Of of the sets that changed since the last message
 	typeSerial = "serial" // daemon: the Table of generation Gen is that of log index Serial too
 	typeError  = "error"  // daemon: Text says why this connection ends
 )
@@ -36,44 +37,82 @@ type feedMessage struct {
 	Reverse []netip.Prefix  `json:"reverse,omitempty"` // in part 0
 	NS      []netip.Addr    `json:"ns,omitempty"`      // in part 0
 	Records json.RawMessage `json:"records,omitempty"` // array of Record
+	Sets    json.RawMessage `json:"sets,omitempty"`    // array of Set
+
+	TakesSets bool `json:"takes_sets,omitempty"` // in follow: sets messages are understood
 	Text    string          `json:"text,omitempty"`
 }
 
-// encodeTable is t as messages below feedLimit.
-func encodeTable(t *Table, gen uint64) ([][]byte, error) {
+// chunks are the elements of list as JSON arrays that fit into messages; nil if
+// one element alone does not.
+func chunks[T any](list []T) (out []json.RawMessage, err error) {
 	const room = feedLimit - 8<<10 // what part 0 says beside its records fits into the rest
-	var chunks []json.RawMessage
 	chunk := []byte{'['}
-	for i := range t.Records {
-		record, err := json.Marshal(&t.Records[i])
+	for i := range list {
+		element, err := json.Marshal(&list[i])
 		if err != nil {
-			return nil, fmt.Errorf("encode record %s: %w", t.Records[i].Name, err)
+			return nil, err
 		}
-		if len(chunk)+len(record) > room {
-			chunks, chunk = append(chunks, append(chunk, ']')), []byte{'['}
+		if len(element) > room-2 {
+			return nil, nil
+		}
+		if len(chunk)+len(element) > room {
+			out, chunk = append(out, append(chunk, ']')), []byte{'['}
 		}
 		if len(chunk) > 1 {
 			chunk = append(chunk, ',')
 		}
-		chunk = append(chunk, record...)
+		chunk = append(chunk, element...)
 	}
-	chunks = append(chunks, append(chunk, ']'))
-	messages := make([][]byte, len(chunks))
-	for i, records := range chunks {
-		m := feedMessage{V: feedVersion, Type: typeZone, Gen: gen, Part: i, Of: len(chunks), Serial: t.Serial, Records: records}
+	return append(out, append(chunk, ']')), nil
+}
+
+// encodeTable is t as messages below feedLimit.
+func encodeTable(t *Table, gen uint64) ([][]byte, error) {
+	parts, err := chunks(t.Records)
+	if err != nil || parts == nil {
+		return nil, fmt.Errorf("encode the zone: a record that is too long or none: %w", err)
+	}
+	messages := make([][]byte, len(parts))
+	for i, records := range parts {
+		m := feedMessage{V: feedVersion, Type: typeZone, Gen: gen, Part: i, Of: len(parts), Serial: t.Serial, Records: records}
 		if i == 0 {
 			m.Domain, m.Reverse, m.NS = t.Domain, t.Reverse, t.NS
 		}
-		data, err := json.Marshal(m)
-		if err != nil {
-			return nil, fmt.Errorf("encode the zone: %w", err)
+		if messages[i], err = m.encode(); err != nil {
+			return nil, err
 		}
-		if len(data) > feedLimit {
-			return nil, fmt.Errorf("encode the zone: a message of %d bytes, the limit is %d: too many subnets", len(data), feedLimit)
-		}
-		messages[i] = data
 	}
 	return messages, nil
+}
+
+// encodeSets is sets as messages below feedLimit; nil if that cannot be.
+func encodeSets(sets []Set, gen uint64, serial uint32) ([][]byte, error) {
+	parts, err := chunks(sets)
+	if err != nil {
+		return nil, fmt.Errorf("encode changed records: %w", err)
+	}
+	var messages [][]byte
+	for i, part := range parts {
+		m := feedMessage{V: feedVersion, Type: typeSets, Gen: gen, Part: i, Of: len(parts), Serial: serial, Sets: part}
+		data, err := m.encode()
+		if err != nil {
+			return nil, err
+		}
+		messages = append(messages, data)
+	}
+	return messages, nil
+}
+
+func (m *feedMessage) encode() ([]byte, error) {
+	data, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encode the zone: %w", err)
+	}
+	if len(data) > feedLimit {
+		return nil, fmt.Errorf("encode the zone: a message of %d bytes, the limit is %d: too many subnets", len(data), feedLimit)
+	}
+	return data, nil
 }
 
 // assembly puts zone messages together again.
@@ -100,4 +139,27 @@ func (a *assembly) add(m *feedMessage) (whole bool, err error) {
 	a.table.Records = append(a.table.Records, records...)
 	a.next++
 	return a.next == m.Of, nil
+}
+
+// setParts puts sets messages together again.
+type setParts struct {
+	sets []Set
+	next int // part expected
+}
+
+// add takes one sets message and tells whether all are there.
+func (p *setParts) add(m *feedMessage) (whole bool, err error) {
+	if m.Part == 0 {
+		*p = setParts{}
+	}
+	if m.Part != p.next || m.Of <= m.Part || m.Of > maxParts {
+		return false, fmt.Errorf("sets message %d of %d, expected part %d", m.Part, m.Of, p.next)
+	}
+	var sets []Set
+	if err := json.Unmarshal(m.Sets, &sets); err != nil {
+		return false, fmt.Errorf("sets message: %w", err)
+	}
+	p.sets = append(p.sets, sets...)
+	p.next++
+	return p.next == m.Of, nil
 }

@@ -53,44 +53,75 @@ func followOnce(ctx context.Context, path string, onZone func(*Zone)) (zones int
 	defer conn.Close() // nothing is left to be written
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	hello, err := json.Marshal(feedMessage{V: feedVersion, Type: typeFollow})
+	hello, err := json.Marshal(feedMessage{V: feedVersion, Type: typeFollow, TakesSets: true})
 	if err != nil {
 		return 0, err
 	}
 	if err := errors.Join(makeRoom(conn), writeMessage(conn, hello)); err != nil {
 		return 0, err
 	}
-	var parts assembly
-	var zone *Zone
+	a := arrival{onZone: onZone}
 	in := readMessages(conn)
 	for {
 		var m feedMessage
 		if err := in.Decode(&m); err != nil {
-			return zones, err
+			return a.zones, err
 		}
 		if m.V != feedVersion {
-			return zones, fmt.Errorf("the daemon speaks version %d, this program %d", m.V, feedVersion)
+			return a.zones, fmt.Errorf("the daemon speaks version %d, this program %d", m.V, feedVersion)
 		}
-		switch m.Type {
-		case typeError:
-			return zones, errors.New(m.Text)
-		case typeSerial:
-			if zone != nil && m.Gen == parts.gen {
-				zone = zone.WithSerial(m.Serial)
-				onZone(zone)
-			}
-		case typeZone:
-			whole, err := parts.add(&m)
-			if err != nil {
-				return zones, err
-			}
-			if whole {
-				zone, zones = NewZone(&parts.table), zones+1
-				parts.table.Records = nil // packed: not needed twice
-				onZone(zone)
-			}
+		if err := a.take(&m); err != nil {
+			return a.zones, err
 		}
 	}
+}
+
+// arrival is what came over one connection.
+type arrival struct {
+	onZone func(*Zone)
+	parts  assembly
+	sets   setParts
+	zone   *Zone // the last one
+	zones  int   // whole Tables
+}
+
+func (a *arrival) take(m *feedMessage) error {
+	switch m.Type {
+	case typeError:
+		return errors.New(m.Text)
+	case typeSerial:
+		if a.zone != nil && m.Gen == a.parts.gen {
+			a.publish(a.zone.WithSerial(m.Serial))
+		}
+	case typeSets:
+		if a.zone == nil || m.Gen != a.parts.gen {
+			return errors.New("changes came without what they change")
+		}
+		whole, err := a.sets.add(m)
+		if err != nil {
+			return err
+		}
+		if whole {
+			a.publish(a.zone.With(m.Serial, a.sets.sets))
+			a.sets = setParts{}
+		}
+	case typeZone:
+		whole, err := a.parts.add(m)
+		if err != nil {
+			return err
+		}
+		if whole {
+			a.zones++
+			a.publish(NewZone(&a.parts.table))
+			a.parts.table.Records = nil // packed: not needed twice
+		}
+	}
+	return nil
+}
+
+func (a *arrival) publish(z *Zone) {
+	a.zone = z
+	a.onZone(z)
 }
 
 // removeSocket clears the way for a socket at path and makes its directory.

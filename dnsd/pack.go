@@ -1,8 +1,6 @@
 package dnsd
 
 import (
-	"bytes"
-	"cmp"
 	"encoding/binary"
 	"slices"
 	"strings"
@@ -10,228 +8,145 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Times of the SOA, seconds. Nobody transfers the zone; what counts is how
-// long a resolver may remember that a name is not there: as short as that a
-// service is healthy.
+// Times of the SOA, seconds. Secondaries are notified of every change, so the
+// refresh is for notifications that were lost; and a resolver may remember that a
+// name is not there for as short as a service is healthy.
 const (
 	soaTTL     = 5
 	soaRefresh = 60
 	soaRetry   = 30
 	soaExpire  = 86400
 	nsTTL      = 60
-	// maxOrders bounds how many orders of one SRV set are packed.
-	maxOrders = 16
 	// maxPointer is how far a compression pointer reaches (RFC 1035 section 4.1.4).
 	maxPointer = 0x3fff
 )
 
+// Set is all records of one name and type, as they are from now on; none
+// means that there is no such set any more.
+type Set struct {
+	Name    string   `json:"n"` // lower case, no trailing dot
+	Type    string   `json:"t"`
+	Records []Record `json:"r,omitempty"`
+}
+
 // NewZone packs t. What cannot be served is counted, and does not keep the
 // rest from being served.
 func NewZone(t *Table) *Zone {
-	b := newZoneBuilder(t)
-	b.addApex(t.Domain, false)
+	b := newBase(t)
+	z := &Zone{serial: t.Serial, since: t.Serial, base: b, names: makeNames(len(t.Records))}
+	e := &edit{zone: z, chunk: min(1024, len(t.Records)/4+16)}
+	e.addApex(t.Domain)
 	for _, prefix := range t.Reverse {
 		for _, name := range reverseZones(prefix) {
-			b.addApex(name, false)
+			e.addApex(name)
 		}
 	}
-	for i := range t.Records {
-		b.addRecord(&t.Records[i])
-	}
-	for _, addr := range t.NS {
-		r := Record{Name: b.server, Type: "A", TTL: nsTTL, Addr: addr.Unmap()}
-		if r.Addr.Is6() {
-			r.Type = "AAAA"
+	// Records of one set mostly come together: they are packed at once. Those
+	// that come later are added to what is there.
+	for i := 0; i < len(t.Records); {
+		r := &t.Records[i]
+		end := i + 1
+		for end < len(t.Records) && t.Records[end].Name == r.Name && t.Records[end].Type == r.Type {
+			end++
 		}
-		b.addRecord(&r)
+		e.put(r.Name, r.Type, t.Records[i:end], true)
+		i = end
 	}
-	for key, set := range b.sets {
-		slices.SortFunc(set.data, func(x, y rdata) int { return cmp.Compare(string(x.wire), string(y.wire)) })
-		b.zone.answers[key] = b.pack(set, len(key)-2)
+	for i := range b.glue {
+		e.put(b.server, b.glue[i].Type, b.glue[i:i+1], true)
 	}
-	return b.zone
+	*e = edit{} // nodes point to it, and shall keep nothing else alive
+	return z
 }
 
-// zoneBuilder collects records by name and type.
-type zoneBuilder struct {
-	zone   *Zone
-	sets   map[string]*rrset // by wire name, then type
-	server string            // ns.DOMAIN
-	mname  []byte            // of the SOA, in wire format
-	rname  []byte
-	wire   []byte // scratch
-}
-
-// rrset is all records of one name and type.
-type rrset struct {
-	typ  uint16
-	ttl  uint32
-	data []rdata
-}
-
-type rdata struct {
-	wire   []byte
-	target []byte // SRV, NS: the name at its end, whose addresses go along
-}
-
-func newZoneBuilder(t *Table) *zoneBuilder {
-	b := &zoneBuilder{
-		zone: &Zone{
-			serial:  t.Serial,
-			answers: make(map[string]*answer, len(t.Records)+16),
-			names:   make(map[string]place, len(t.Records)+16),
-			apexes:  map[string]*apex{},
-		},
-		sets:   make(map[string]*rrset, len(t.Records)+16),
-		server: "ns." + t.Domain,
+// With is z with sets in place of those of the same name and type, under
+// another serial. It costs what the sets cost, however large z is.
+func (z *Zone) With(serial uint32, sets []Set) *Zone {
+	next := *z
+	next.serial = serial
+	next.names.pages = slices.Clone(z.names.pages)
+	e := &edit{zone: &next, chunk: min(1024, len(sets)+1), log: true}
+	for i := range sets {
+		s := &sets[i]
+		e.put(s.Name, s.Type, s.Records, false)
 	}
+	next.remember(z, e.changes)
+	*e = edit{}
+	return &next
+}
+
+func newBase(t *Table) *base {
+	b := &base{domain: t.Domain, server: "ns." + t.Domain, apexes: map[string]*apex{}}
 	var errM, errR error
 	b.mname, errM = appendName(nil, b.server)
 	b.rname, errR = appendName(nil, "hostmaster."+t.Domain)
 	if errM != nil || errR != nil { // no domain yet: a zone that knows nothing
 		b.mname, b.rname = []byte{0}, []byte{0}
 	}
+	for _, addr := range t.NS {
+		r := Record{Name: b.server, Type: "A", TTL: nsTTL, Addr: addr.Unmap()}
+		if r.Addr.Is6() {
+			r.Type = "AAAA"
+		}
+		b.glue = append(b.glue, r)
+	}
 	return b
 }
 
-// addApex makes name ours, and with it all below it unless it stands alone.
-func (b *zoneBuilder) addApex(name string, alone bool) {
-	wire, err := appendName(nil, name)
-	if err != nil {
-		return
-	}
-	key := string(wire)
-	if _, ok := b.zone.apexes[key]; ok {
-		return
-	}
-	numbers := binary.BigEndian.AppendUint32(nil, b.zone.serial)
+// newApex is an apex of the name wire.
+func (b *base) newApex(wire []byte, alone bool) *apex {
+	numbers := binary.BigEndian.AppendUint32(nil, 0) // the serial is set in each answer
 	for _, seconds := range []uint32{soaRefresh, soaRetry, soaExpire, soaTTL} {
 		numbers = binary.BigEndian.AppendUint32(numbers, seconds)
 	}
 	record := appendRR(nil, toQuestion, dns.TypeSOA, soaTTL, b.mname, b.rname, numbers)
-	top := &apex{soa: record[2:], alone: alone}
-	b.zone.apexes[key] = top
-	b.zone.names[key] = place{top, 0}
-	b.zone.answers[key+typeKey(dns.TypeSOA)] = &answer{orders: []order{{record, len(record)}}, an: 1, soa: true}
-	b.sets[key+typeKey(dns.TypeNS)] = &rrset{typ: dns.TypeNS, ttl: nsTTL, data: []rdata{{b.mname, b.mname}}}
+	return &apex{name: string(wire), soa: record[2:], alone: alone}
 }
 
-// addRecord puts r into its set, and its name and those above it, up to the
-// apex, among those that exist. A name that is not below any apex is one of its
-// own: a fully qualified hostname is served as given, its surroundings are not.
-func (b *zoneBuilder) addRecord(r *Record) {
-	typ, data, ok := encode(r)
-	name := strings.ToLower(r.Name)
-	var err error
-	b.wire, err = appendName(b.wire[:0], name)
-	if !ok || err != nil {
-		b.zone.Skipped++
-		return
-	}
-	at, exists := b.zone.find(b.wire)
-	switch {
-	case at.apex == nil:
-		b.addApex(name, true)
-	case !exists:
-		b.addName(b.wire, at)
-	}
-	key := string(append(b.wire, byte(typ>>8), byte(typ)))
-	set := b.sets[key]
-	if set == nil {
-		set = &rrset{typ: typ, ttl: r.TTL}
-		b.sets[key] = set
-	}
-	set.ttl = min(set.ttl, r.TTL) // RFC 2181 section 5.2: one TTL per set
-	for _, have := range set.data {
-		if bytes.Equal(have.wire, data.wire) {
-			return
-		}
-	}
-	set.data = append(set.data, data)
-	b.zone.Records++
-}
-
-// addName makes name exist, and those between it and its apex (RFC 4592
-// section 2.2.2: empty non-terminals).
-func (b *zoneBuilder) addName(name []byte, at place) {
-	for off := 0; off < int(at.off); off += 1 + int(name[off]) {
-		if _, ok := b.zone.names[string(name[off:])]; ok {
-			return // and so do all above it
-		}
-		b.zone.names[string(name[off:])] = place{at.apex, at.off - uint8(off)}
+// apexSets are the sets that every apex has: SOA and NS.
+func (b *base) apexSets(top *apex) []*answer {
+	soa := append(binary.BigEndian.AppendUint16(nil, toQuestion), top.soa...)
+	ns := appendRR(nil, toQuestion, dns.TypeNS, nsTTL, b.mname)
+	return []*answer{
+		{typ: dns.TypeSOA, n: 1, ttl: soaTTL, tail: soa},
+		{typ: dns.TypeNS, n: 1, ttl: nsTTL, tail: ns, refs: []ref{{target: rrHeader, hash: hashOf(b.mname)}}},
 	}
 }
 
-// encode is r's type and data in wire format.
-func encode(r *Record) (typ uint16, data rdata, ok bool) {
+// rdata appends r's data in wire format to buf, and tells its type and where
+// in it a target's name begins (0: it has none).
+func (r *Record) rdata(buf []byte) (out []byte, typ uint16, target int, ok bool) {
 	var err error
 	switch {
 	case r.Type == "A" && r.Addr.Is4():
-		return dns.TypeA, rdata{wire: r.Addr.AsSlice()}, true
+		a := r.Addr.As4()
+		return append(buf, a[:]...), dns.TypeA, 0, true
 	case r.Type == "AAAA" && r.Addr.Is6() && r.Addr.Zone() == "":
-		return dns.TypeAAAA, rdata{wire: r.Addr.AsSlice()}, true
+		a := r.Addr.As16()
+		return append(buf, a[:]...), dns.TypeAAAA, 0, true
 	case r.Type == "PTR":
-		data.wire, err = appendName(nil, r.Target)
-		return dns.TypePTR, data, err == nil
+		out, err = appendName(buf, strings.ToLower(r.Target))
+		return out, dns.TypePTR, 0, err == nil
 	case r.Type == "SRV":
 		// RFC 2782: priority, weight, port, target. Equal members, equal weight.
-		data.wire = binary.BigEndian.AppendUint16([]byte{0, 0, 0, 1}, r.Port)
-		data.wire, err = appendName(data.wire, r.Target)
-		data.target = bytes.ToLower(data.wire[6:])
-		return dns.TypeSRV, data, err == nil
+		out = binary.BigEndian.AppendUint16(append(buf, 0, 0, 0, 1), r.Port)
+		out, err = appendName(out, strings.ToLower(r.Target))
+		return out, dns.TypeSRV, 6, err == nil
 	}
-	return 0, data, false
+	return buf, 0, 0, false
 }
 
-// pack turns set into the bytes that follow a question of nameLen bytes.
-func (b *zoneBuilder) pack(set *rrset, nameLen int) *answer {
-	n := len(set.data)
-	a := &answer{an: uint16(n)}
-	turns := 1
-	switch {
-	case n == 1:
-	case set.typ == dns.TypeA || set.typ == dns.TypeAAAA:
-		a.rr = rrHeader + len(set.data[0].wire)
-	default:
-		turns = min(n, maxOrders)
+// typeOf is the number of a Record's type; 0 for one that is not served.
+func typeOf(name string) uint16 {
+	switch name {
+	case "A":
+		return dns.TypeA
+	case "AAAA":
+		return dns.TypeAAAA
+	case "PTR":
+		return dns.TypePTR
+	case "SRV":
+		return dns.TypeSRV
 	}
-	start := headerLen + nameLen + 4
-	for turn := range turns {
-		first := turn * n / turns
-		o, ar := b.packOrder(set, start, first)
-		a.orders, a.ar = append(a.orders, o), ar
-	}
-	return a
+	return 0
 }
-
-// packOrder packs set beginning with record number first, and the addresses
-// of its targets, for a message in which the answers begin at start.
-func (b *zoneBuilder) packOrder(set *rrset, start, first int) (o order, ar uint16) {
-	for i := range set.data {
-		data := set.data[(first+i)%len(set.data)]
-		o.tail = appendRR(o.tail, toQuestion, set.typ, set.ttl, data.wire)
-	}
-	o.extra = len(o.tail)
-	end := 0
-	for i := range set.data {
-		data := set.data[(first+i)%len(set.data)]
-		end += rrHeader + len(data.wire)
-		at := start + end - len(data.target)
-		if data.target == nil || at > maxPointer {
-			continue
-		}
-		for _, typ := range []uint16{dns.TypeA, dns.TypeAAAA} {
-			glue := b.sets[string(data.target)+typeKey(typ)]
-			if glue == nil {
-				continue
-			}
-			for _, addr := range glue.data {
-				o.tail = appendRR(o.tail, 0xc000|uint16(at), typ, glue.ttl, addr.wire)
-				ar++
-			}
-		}
-	}
-	return o, ar
-}
-
-func typeKey(t uint16) string { return string([]byte{byte(t >> 8), byte(t)}) }

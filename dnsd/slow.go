@@ -63,11 +63,11 @@ func (h *Handler) any(zone *Zone, buf []byte, query *dns.Msg, udp bool) ([]byte,
 	if err != nil {
 		return h.odd(buf, query, dns.RcodeFormatError), answered
 	}
-	at, exists := zone.find(name)
+	n, top, _ := zone.find(name)
 	switch {
-	case at.apex == nil:
+	case top == nil:
 		return nil, foreign
-	case !exists: // as for any other type
+	case n == nil: // as for any other type
 		query.Question[0].Qtype = dns.TypeHINFO
 		reply, what := h.again(zone, buf, query, udp)
 		if end := headerLen + len(name) + 2; what == answered && len(reply) >= end {
