@@ -126,6 +126,7 @@ func (t *txn) dropJail(j *Jail) {
 // dropNetwork removes a network that is Gone, once its last jail has left.
 func (t *txn) dropNetwork(name string) {
 	if n, ok := t.networks.get(name); ok && n.Gone && t.liveIn(name) == 0 {
+		t.dropGuests(name)
 		t.emit(NetworkRemoved{name})
 	}
 }

@@ -133,6 +133,7 @@ func (c RestoreState) read(t *txn, object string) (*State, *Refusal) {
 // they are.
 func (t *txn) restore(saved *State) {
 	jails, runs, certs, domain := t.jails.tree(), t.runs.tree(), t.certs.tree(), t.s.Cluster.Domain
+	guests, networks := t.guests.tree(), t.networks.tree()
 	t.members = nil
 	t.wishes, t.networks, t.images = tableOf(saved.Wishes), tableOf(saved.Networks), tableOf(saved.Images)
 	t.jails, t.groups, t.leases, t.certs = tableOf(saved.Jails), tableOf(saved.Groups), tableOf(saved.Leases), tableOf(saved.Certs)
@@ -161,6 +162,7 @@ func (t *txn) restore(saved *State) {
 		}
 		t.restoreCert(name, certs)
 	}
+	t.restoreGuests(guests, networks)
 	t.planMoved()
 	t.s.RecordsIndex = t.s.Index
 }

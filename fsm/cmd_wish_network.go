@@ -32,6 +32,9 @@ func (t *txn) wishNetworks(_, w *spec.Wish) *Refusal {
 					"%d addresses of %s are leased, so its subnets cannot become %s: remove its jails first, or declare a network with another name",
 					t.liveIn(n.Name), old.subnets(), now.subnets())
 			}
+			if old.Subnet != n.Subnet {
+				t.dropGuests(n.Name)
+			}
 			t.emit(NetworkChanged{now})
 		}
 	}
@@ -101,6 +104,7 @@ func (t *txn) unwishNetworks(old, w *spec.Wish) *Refusal {
 			continue
 		}
 		if t.liveIn(n.Name) == 0 {
+			t.dropGuests(n.Name)
 			t.emit(NetworkRemoved{n.Name})
 			continue
 		}

@@ -236,6 +236,9 @@ var decoders = map[string]func([]byte) (Command, error){
 	ReportAbuse{}.Kind():  decodeAs[ReportAbuse],
 	RestorePart{}.Kind():  decodeAs[RestorePart],
 	RestoreState{}.Kind(): decodeAs[RestoreState],
+
+	LeaseGuests{}.Kind(): decodeAs[LeaseGuests],
+	EndGuests{}.Kind():   decodeAs[EndGuests],
 }
 
 func decodeAs[C Command](b []byte) (Command, error) {

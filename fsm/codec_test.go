@@ -67,6 +67,8 @@ func everyCommand() []Command {
 		ReportOverlay{"h1", testOverlayKey(1), testOverlayKey(2), "10.0.0.1:51820", "userspace"},
 		RekeyHost{"h1"},
 		RefuseBase{"http://host/debian12", "h1", "untrusted_signer", "nobody trusts it"},
+		LeaseGuests{"lab", "h1", []GuestAsk{{netip.MustParseAddr("10.66.0.200"), "52:54:00:00:00:01", "52:54:00:00:00:01", "printer", 3600}}},
+		EndGuests{"lab", "h1", []GuestEnd{{netip.MustParseAddr("10.66.0.200"), "52:54:00:00:00:01", GuestReleased}}},
 		ReportFetch{testKey(7), "h1", FetchFailed, []string{"one", "two"}, 1 << 20, 1500000000, "cut"},
 	}
 }

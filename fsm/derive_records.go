@@ -136,6 +136,9 @@ func (t *txn) syncRecords(old, now []*Record) {
 	}
 	for _, r := range now {
 		if o := find(old, r); o == nil || *o != *r {
+			if r.Jail != "" {
+				t.unnameGuest(r)
+			}
 			t.emit(RecordAdded{r})
 		}
 	}

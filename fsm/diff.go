@@ -9,7 +9,7 @@ import (
 // it is new, After is nil where it is gone; else both are pointers to the same
 // type, the one that the tree of its Kind holds.
 type Change struct {
-	Kind   string // wish, network, image, build, jail, run, lease, record, cert, host, token, denied, signer or base
+	Kind   string // wish, network, image, build, jail, run, lease, guest, record, cert, host, token, denied, signer or base
 	Key    string // in its tree; of no use to people where it holds an address
 	Before any
 	After  any

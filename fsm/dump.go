@@ -90,6 +90,7 @@ func (s *State) stored() []section {
 		sectionOf(secBases, "base", s.Bases),
 		sectionOf(secMoves, "move", s.Moves),
 		sectionOf(secVolumes, "volume", s.Volumes),
+		sectionOf(secGuests, "guest", s.Guests),
 	}
 }
 

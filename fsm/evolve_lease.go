@@ -45,6 +45,7 @@ func (l *Lease) rested(now Time) bool { return now >= l.FreedAt.Add(RestTime) }
 
 func (t *txn) grant(l *Lease) {
 	t.promote(l.Network, l.Addr)
+	t.forgetGuest(l.Network, l.Addr)
 	key := LeaseKey(l.Network, l.Addr)
 	old, had := t.leases.get(key)
 	if had && old.Jail == "" {
@@ -63,13 +64,28 @@ func (t *txn) grant(l *Lease) {
 	t.pools.put(poolKey(l.Network, l.Addr), p)
 }
 
-// nextUnused is the lowest address from a on that is not in Leases.
+// nextUnused is the lowest address from a on that is not in Leases, nor a
+// guest's, nor kept for guests.
 func (t *txn) nextUnused(network string, a netip.Addr) netip.Addr {
+	n, _ := t.networks.get(network)
 	for a.IsValid() {
-		if _, taken := t.leases.get(LeaseKey(network, a)); !taken {
+		key := LeaseKey(network, a)
+		if _, taken := t.leases.get(key); taken {
+			a = a.Next()
+			continue
+		}
+		if _, taken := t.guests.get(key); taken {
+			a = a.Next()
+			continue
+		}
+		if n == nil {
 			break
 		}
-		a = a.Next()
+		last, kept := n.KeptUntil(a)
+		if !kept {
+			break
+		}
+		a = last.Next()
 	}
 	return a
 }
@@ -98,7 +114,9 @@ func (t *txn) promote(network string, family netip.Addr) {
 		t.resting.del(restKey(l))
 		t.leases.del(key)
 		t.forget(l, key)
-		t.free.put(freeKey(l.Network, l.Addr), struct{}{})
+		if !t.keptFromJails(l.Network, l.Addr) {
+			t.free.put(freeKey(l.Network, l.Addr), struct{}{})
+		}
 	}
 }
 
@@ -129,8 +147,11 @@ func freeKey(network string, a netip.Addr) string {
 func (t *txn) setNetwork(n *Network) {
 	old, ok := t.networks.get(n.Name)
 	t.networks.put(n.Name, n)
-	if !ok || old.Subnet != n.Subnet {
+	switch {
+	case !ok || old.Subnet != n.Subnet:
 		t.newPool(n.Name, n.HostAddr)
+	case !sameJSON(old.DHCP, n.DHCP):
+		t.chooseAnew(n)
 	}
 	switch {
 	case ok && old.Subnet6 == n.Subnet6:
@@ -147,6 +168,17 @@ func (t *txn) setNetwork(n *Network) {
 func (t *txn) newPool(network string, reserved netip.Addr) {
 	t.clearPool(network, reserved)
 	t.pools.put(poolKey(network, reserved), pool{next: t.nextUnused(network, reserved.Next())})
+}
+
+// chooseAnew looks for free IPv4 addresses from the lowest on, after what is
+// kept for guests has changed.
+func (t *txn) chooseAnew(n *Network) {
+	for _, key := range t.free.keys(poolKey(n.Name, n.HostAddr) + "/") {
+		t.free.del(key)
+	}
+	p, _ := t.pools.get(poolKey(n.Name, n.HostAddr))
+	p.next = t.nextUnused(n.Name, n.HostAddr.Next())
+	t.pools.put(poolKey(n.Name, n.HostAddr), p)
 }
 
 func (t *txn) dropPool(network string, family netip.Addr) {

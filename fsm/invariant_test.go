@@ -4,6 +4,7 @@ package fsm
 func checkInvariants(tb fataler, s *State) {
 	tb.Helper()
 	checkLeases(tb, s)
+	checkGuests(tb, s)
 	checkRuns(tb, s)
 	checkRecords(tb, s)
 	checkGroups(tb, s)
@@ -32,6 +33,9 @@ func checkLeases(tb fataler, s *State) {
 			tb.Fatalf("lease %s %s belongs to jail %s, which does not exist", l.Network, l.Addr, l.Jail)
 		}
 		held[key] = l.Jail
+		if g, ok := s.Guests.Get(key); ok {
+			tb.Fatalf("jail %s and guest %s both have %s", l.Jail, g.MAC, l.Addr)
+		}
 	}
 	for name, j := range s.Jails.All {
 		if len(j.Addrs) != len(j.Spec.NICs) {
@@ -54,6 +58,32 @@ func checkLeases(tb fataler, s *State) {
 	}
 	for key, j := range held {
 		tb.Fatalf("lease %q of jail %s is not among its addresses", key, j)
+	}
+}
+
+// checkGuests: a client is known at one address of a network, and is found by
+// who it is.
+func checkGuests(tb fataler, s *State) {
+	tb.Helper()
+	known := 0
+	for key, g := range s.Guests.All {
+		n, ok := s.Networks.Get(g.Network)
+		if !ok || key != LeaseKey(g.Network, g.Addr) || n.Assignable(g.Addr) != nil {
+			tb.Fatalf("guest %s has %s of network %s, key %q", g.MAC, g.Addr, g.Network, key)
+		}
+		if g.Client == "" {
+			if g.Live() {
+				tb.Fatalf("%s is leased to nobody", g.Addr)
+			}
+			continue
+		}
+		known++
+		if at := s.GuestOf(g.Network, g.Client); at != g {
+			tb.Fatalf("guest %s has %s, and is looked for at %+v", g.Client, g.Addr, at)
+		}
+	}
+	if s.clients.Len() != known {
+		tb.Fatalf("%d clients are looked for, %d are known", s.clients.Len(), known)
 	}
 }
 
@@ -112,6 +142,21 @@ func checkRecords(tb fataler, s *State) {
 		c, ok := s.Certs.Get(name)
 		if !ok || len(c.Names) != len(j.Names) {
 			tb.Fatalf("jail %s has the names %v, its certificate %+v", name, j.Names, c)
+		}
+	}
+	for _, g := range s.Guests.All {
+		for _, rec := range guestRecords(g, s.Cluster.Domain) {
+			if got, ok := s.Records.Get(RecordKey(rec)); !ok || *got != *rec {
+				tb.Fatalf("record %s %s of guest %s is missing or differs", rec.Name, rec.answer(), g.MAC)
+			}
+			want++
+		}
+		if name := g.FQDN(s.Cluster.Domain); name != "" && g.Live() {
+			for _, rec := range s.Records.Prefix(name + "/") {
+				if rec.Jail != "" || rec.Addr != g.Addr {
+					tb.Fatalf("%s is a name of guest %s and of %+v", name, g.MAC, rec)
+				}
+			}
 		}
 	}
 	if s.Records.Len() != want {

@@ -21,6 +21,10 @@ func (t *txn) takeFixed(n *Network, jail JailName, a netip.Addr) *Refusal {
 	if err := n.Assignable(a); err != nil {
 		return refuse(CodeInvalid, object, "%v: choose another address, or \"dhcp\"", err)
 	}
+	if g := t.guestHolds(n.Name, a); g != nil {
+		return refuse(CodeInvalid, object, "the address %s of network %s is that of guest %s until %s: choose another one, or unplug it and apply again a minute later",
+			a, n.Name, g.MAC, g.Expires.Time().Format(time.RFC3339))
+	}
 	l, ok := t.leases.get(LeaseKey(n.Name, a))
 	switch {
 	case !ok:
@@ -64,7 +68,11 @@ func (t *txn) lowestFree(n *Network, family netip.Addr) (netip.Addr, bool) {
 	if k, _, ok := t.free.first(key + "/"); ok {
 		lower(netip.AddrFrom16([16]byte([]byte(k[len(k)-16:]))).Unmap())
 	}
-	t.eachRested(n.Name, family, func(l *Lease) { lower(l.Addr) })
+	t.eachRested(n.Name, family, func(l *Lease) {
+		if !n.KeptFromJails(l.Addr) {
+			lower(l.Addr)
+		}
+	})
 	return best, best.IsValid() && n.Assignable(best) == nil
 }
 

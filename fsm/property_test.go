@@ -66,6 +66,7 @@ func checkStep(tb fataler, before, after *State, events []Happened, err error) {
 			tb.Fatalf("index %d: run %d of %s (%s) was followed by run %d", after.Index, was.Seq, name, was.Phase, now.Seq)
 		}
 	}
+	checkGuestStep(tb, before, after)
 	for key, was := range before.Leases.All {
 		now, ok := after.Leases.Get(key)
 		if ok && was.Jail == "" && now.Jail != "" && now.Jail != was.Last && !was.rested(after.Now) {
@@ -91,7 +92,7 @@ func sameObjects(a, b *State) bool {
 		a.Wishes.Same(b.Wishes) && a.Networks.Same(b.Networks) && a.Images.Same(b.Images) && a.Builds.Same(b.Builds) &&
 		a.Jails.Same(b.Jails) && a.Groups.Same(b.Groups) && a.Runs.Same(b.Runs) && a.ByHost.Same(b.ByHost) &&
 		a.Leases.Same(b.Leases) && a.Records.Same(b.Records) && a.Certs.Same(b.Certs) && a.Hosts.Same(b.Hosts) &&
-		a.Moves.Same(b.Moves) && a.Volumes.Same(b.Volumes) && a.Load.Same(b.Load) && a.pools.Same(b.pools) && a.free.Same(b.free) && a.resting.Same(b.resting) && a.lasts.Same(b.lasts)
+		a.Moves.Same(b.Moves) && a.Volumes.Same(b.Volumes) && a.Load.Same(b.Load) && a.pools.Same(b.pools) && a.free.Same(b.free) && a.resting.Same(b.resting) && a.lasts.Same(b.lasts) && a.Guests.Same(b.Guests)
 }
 
 // checkReplay applies the same log again in other ways: in batches, and over
@@ -156,7 +157,7 @@ var (
 
 func drawCommand(rt *rapid.T, l *log) Command {
 	switch rapid.SampledFrom([]string{"wish", "wish", "wish", "destroy", "want", "restart", "place", "place", "place", "place",
-		"stop", "report", "report", "report", "report", "host", "host", "mark", "csr", "cert", "tag", "untag", "build", "token", "admit", "member", "base", "move", "move", "step", "step", "step"}).Draw(rt, "kind") {
+		"stop", "report", "report", "report", "report", "host", "host", "mark", "csr", "cert", "tag", "untag", "build", "token", "admit", "member", "base", "move", "move", "step", "step", "step", "guest", "guest", "guest", "guest"}).Draw(rt, "kind") {
 	case "wish":
 		return ApplyWish{Wish: drawWish(rt), Base: rapid.SampledFrom([]uint64{0, 0, 0, l.s.PlanIndex, 1}).Draw(rt, "base")}
 	case "destroy":
@@ -195,6 +196,8 @@ func drawCommand(rt *rapid.T, l *log) Command {
 		return cmd
 	case "base":
 		return drawBase(rt)
+	case "guest":
+		return drawGuest(rt, l)
 	case "move":
 		return drawMove(rt, l)
 	case "step":
@@ -269,6 +272,10 @@ func drawWish(rt *rapid.T) spec.Wish {
 	own := spec.Network{Name: name + "-net", Subnet: netip.MustParsePrefix(subnet)}
 	if rapid.IntRange(0, 3).Draw(rt, "six") == 0 {
 		own.Subnet6 = netip.MustParsePrefix(fmt.Sprintf("fd00:%x::/120", name))
+	}
+	if rapid.IntRange(0, 3).Draw(rt, "dhcp") == 0 {
+		first := netip.MustParsePrefix(subnet).Addr().Next().Next().Next()
+		own.DHCP = &spec.DHCP{Ranges: []spec.AddrRange{{First: first, Last: first.Next()}}}
 	}
 	w.Networks = append(w.Networks, own)
 	if name == "a" && rapid.Bool().Draw(rt, "shared") {

@@ -121,6 +121,17 @@ func (sh *sharing) lease(l *Lease) {
 	text(sh, &l.Jail, &l.Last)
 }
 
+func (sh *sharing) guest(g *Guest) {
+	if sh == nil {
+		return
+	}
+	text(sh, &g.Network, &g.Hostname)
+	text(sh, &g.Host)
+	if g.MAC == g.Client {
+		g.MAC = g.Client
+	}
+}
+
 func (sh *sharing) record(r *Record) {
 	if sh == nil {
 		return

@@ -162,6 +162,14 @@ func (t *txn) load1(number byte, key string, text []byte) error {
 			t.sharing.lease(l)
 			t.leases.put(key, l)
 		})
+	case secGuests:
+		return loadWith(text, func(g *Guest) {
+			t.sharing.guest(g)
+			t.guests.put(key, g)
+			if g.Client != "" {
+				t.clients.put(clientKey(g.Network, g.Client), g)
+			}
+		})
 	case secRecords:
 		return loadWith(text, func(r *Record) {
 			t.sharing.record(r)

@@ -30,6 +30,7 @@ type State struct {
 	Runs     Tree[*Run]       // by jail: its newest Run
 	ByHost   Tree[*Run]       // by host + "/" + jail: Runs that are not over
 	Leases   Tree[*Lease]     // by LeaseKey
+	Guests   Tree[*Guest]     // by LeaseKey: machines that are no jails
 	Records  Tree[*Record]    // by RecordKey
 	Certs    Tree[*Cert]      // by jail
 	Hosts    Tree[*Host]      // by id
@@ -55,6 +56,7 @@ type State struct {
 	free    Tree[struct{}]
 	resting Tree[string]
 	lasts   Tree[string]
+	clients Tree[*Guest] // by clientKey; follows from Guests
 }
 
 // Cluster is what Genesis set.
@@ -233,7 +235,7 @@ type Record struct {
 	Target  string     `json:"target,omitempty"` // PTR, SRV
 	Port    uint16     `json:"port,omitempty"`   // SRV
 	Network string     `json:"network"`
-	Jail    JailName   `json:"jail"`              // owner
+	Jail    JailName   `json:"jail"`              // owner; "": a guest
 	Service string     `json:"service,omitempty"` // set for records of healthy members
 }
 

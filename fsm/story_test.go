@@ -155,6 +155,8 @@ func (l *log) tell(d *datadriven.TestData) string {
 		return l.told(UnpinBase{word(0)})
 	case "refuse":
 		return l.told(RefuseBase{word(0), HostID(word(1)), word(2), opt("text", "")})
+	case "lease", "end":
+		return l.tellGuest(d.Cmd, word, opt)
 	case "build":
 		return l.told(ReportBuild{Key: testKey(int(number(word(0)))), Host: HostID(word(1)), Bytes: number(opt("bytes", "0")), Gone: opt("gone", "") != ""})
 	}
@@ -186,6 +188,10 @@ func (l *log) show(what string) string {
 	case "leases":
 		for _, x := range l.s.Leases.All {
 			fmt.Fprintf(&b, "%s %s %s jail=%s last=%s\n", x.Network, x.Addr, x.MAC, x.Jail, x.Last)
+		}
+	case "guests":
+		for _, g := range l.s.Guests.All {
+			fmt.Fprintf(&b, "%s %s client=%q name=%q live=%v\n", g.Network, g.Addr, g.Client, g.Hostname, g.Live())
 		}
 	case "records":
 		for _, r := range l.s.Records.All {
@@ -260,6 +266,16 @@ func readWish(name, domain, text string) spec.Wish {
 				n.Subnet6 = netip.MustParsePrefix(f[3])
 			}
 			w.Networks = append(w.Networks, n)
+		case "dhcp":
+			n := &w.Networks[len(w.Networks)-1]
+			n.DHCP = &spec.DHCP{}
+			for _, text := range f[1:] {
+				r, err := spec.ParseAddrRange(text)
+				if err != nil {
+					panic(err)
+				}
+				n.DHCP.Ranges = append(n.DHCP.Ranges, r)
+			}
 		case "publish":
 			n := &w.Networks[len(w.Networks)-1]
 			n.Publish = append(n.Publish, spec.Publish{Name: f[1], Port: uint16(number(f[2])), Service: f[1]})

@@ -130,6 +130,8 @@ type txn struct {
 	free     table[struct{}]
 	resting  table[string]
 	lasts    table[string]
+	guests   table[*Guest]
+	clients  table[*Guest]
 
 	members map[string]*Group // groups that changed: owned by this txn until flush
 
@@ -158,6 +160,7 @@ func begin(s *State) *txn {
 		tokens: tableOf(s.Tokens), denied: tableOf(s.Denied), revoked: tableOf(s.Revoked), parts: tableOf(s.parts),
 		load: tableOf(s.Load), young: tableOf(s.young), old: tableOf(s.old),
 		pools: tableOf(s.pools), free: tableOf(s.free), resting: tableOf(s.resting), lasts: tableOf(s.lasts),
+		guests: tableOf(s.Guests), clients: tableOf(s.clients),
 	}
 }
 
@@ -175,6 +178,7 @@ func (t *txn) commit() *State {
 	s.Moves, s.Volumes = t.moves.tree(), t.volumes.tree()
 	s.Load, s.young, s.old = t.load.tree(), t.young.tree(), t.old.tree()
 	s.pools, s.free, s.resting, s.lasts = t.pools.tree(), t.free.tree(), t.resting.tree(), t.lasts.tree()
+	s.Guests, s.clients = t.guests.tree(), t.clients.tree()
 	return &s
 }
 
@@ -198,6 +202,7 @@ func (t *txn) eachTable(f func(interface{ save() })) {
 		&t.wishes, &t.networks, &t.images, &t.builds, &t.jails, &t.groups, &t.runs, &t.byHost, &t.leases,
 		&t.records, &t.certs, &t.hosts, &t.revoked, &t.parts, &t.signers, &t.bases, &t.moves, &t.volumes,
 		&t.tokens, &t.denied, &t.load, &t.young, &t.old, &t.pools, &t.free, &t.resting, &t.lasts,
+		&t.guests, &t.clients,
 	} {
 		f(x)
 	}
