@@ -54,9 +54,6 @@ func (a *Agent) Volumes(ctx context.Context) ([]Volume, error) {
 	return out, nil
 }
 
-// KeepsQuotas reports whether this host's storage enforces quotas.
-func (a *Agent) KeepsQuotas() bool { return a.c.Store.Features().Quota }
-
 // Volume describes one; zfssync.ErrNotFound.
 func (a *Agent) Volume(ctx context.Context, id zfssync.VolumeID) (Volume, error) {
 	l, err := a.c.Store.List(ctx)
@@ -75,7 +72,7 @@ func (a *Agent) describe(ctx, counting context.Context, id zfssync.VolumeID) (Vo
 	switch v.VolumeInfo, err = a.c.Store.VolumeInfo(counting, id); {
 	case err == nil:
 	case counting.Err() != nil && ctx.Err() == nil:
-		v.VolumeInfo = zfssync.VolumeInfo{ID: id, Bytes: -1} // slow storage: the rest of the list is worth more
+		v.VolumeInfo = zfssync.VolumeInfo{ID: id, Bytes: -1, QuotaKept: a.c.Store.Features().Quota} // slow storage: the rest of the list is worth more
 	default:
 		return v, err
 	}

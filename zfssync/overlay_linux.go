@@ -85,10 +85,10 @@ func (o *Overlay) Features() Features { return o.feat }
 func (o *Overlay) probe() error {
 	o.feat = Features{
 		Driver: "overlayfs", MaxLayers: maxLayers, LayerFDs: true,
-		QuotaReason: "overlayfs on a plain directory has no quota; put volumes with a quota on ZFS",
-		Format:      FormatTar, IncrementsReason: "tar streams of volumes are whole; chunks that the receiver has are not sent again",
+		Format: FormatTar, IncrementsReason: "tar streams of volumes are whole; chunks that the receiver has are not sent again",
 		ResumeReason: "a tar stream begins anew", AtomicReason: "a snapshot is a copy: stop the jail, or make its program pause, for one moment's state",
 	}
+	o.probeDisks()
 	err := o.probeOne(overlayMount{}, IDMap{})
 	if errors.Is(err, errNoLayerFD) {
 		o.feat.LayerFDs = false

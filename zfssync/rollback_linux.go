@@ -87,6 +87,13 @@ func (o *Overlay) materialize(ctx context.Context, obj Object) error {
 	if err != nil || head == "" {
 		return err
 	}
+	disk, err := o.wantsDisk(obj)
+	if err != nil {
+		return err
+	}
+	if disk {
+		return o.materializeDisk(ctx, VolumeID(obj.Name), filepath.Join(o.snap(obj, head), "data"))
+	}
 	return o.staged("head-", func(dir string) error {
 		if err := copyExact(ctx, filepath.Join(o.snap(obj, head), "data"), dir, false); err != nil {
 			return err
@@ -107,8 +114,32 @@ func (o *Overlay) materialize(ctx context.Context, obj Object) error {
 	})
 }
 
+// wantsDisk reports whether obj is a volume that is to be a disk.
+func (o *Overlay) wantsDisk(obj Object) (bool, error) {
+	if obj.Kind != KindVolume || !o.feat.Quota {
+		return false, nil
+	}
+	rec, err := o.volumeRecord(VolumeID(obj.Name))
+	return rec.QuotaBytes > 0, err
+}
+
+func (o *Overlay) materializeDisk(ctx context.Context, id VolumeID, from string) error {
+	rec, err := o.volumeRecord(id)
+	if err != nil {
+		return err
+	}
+	if err := o.remake(ctx, id, rec.QuotaBytes, from); err != nil {
+		return err
+	}
+	return o.recordVolume(id, func(r *volumeRecord) { r.Head, r.Disk = "", r.QuotaBytes })
+}
+
 // replaceLive puts the directory from in the place of the live one.
 func (o *Overlay) replaceLive(obj Object, from string) error {
+	if id := VolumeID(obj.Name); obj.Kind == KindVolume && o.hasDisk(id) { // its quota was taken away
+		plain := filepath.Join(o.volume(id), "data")
+		return errors.Join(o.discard(plain), os.Rename(from, plain), o.dropDisk(id))
+	}
 	live := o.liveDir(obj)
 	if obj.Kind == KindJail { // what overlayfs keeps beside it belongs to the old one
 		if err := o.discard(filepath.Dir(live)); err != nil {

@@ -43,6 +43,9 @@ func (l layout) liveDir(obj Object) string {
 	if obj.Kind == KindJail {
 		return l.upper(obj.Name)
 	}
+	if id := VolumeID(obj.Name); l.hasDisk(id) {
+		return filepath.Join(l.mnt(id), "data")
+	}
 	return filepath.Join(l.objectDir(obj), "data")
 }
 
@@ -146,6 +149,11 @@ func (o *Overlay) takeSnapshot(ctx context.Context, obj Object, name string) err
 	}
 	if err := o.materialize(ctx, obj); err != nil {
 		return err
+	}
+	if id := VolumeID(obj.Name); obj.Kind == KindVolume && o.hasDisk(id) {
+		if err := mountDisk(o.disk(id), o.mnt(id)); err != nil {
+			return err
+		}
 	}
 	live := o.liveDir(obj)
 	if _, err := os.Stat(live); errors.Is(err, os.ErrNotExist) {
@@ -255,7 +263,11 @@ func (o *Overlay) dropSnapshot(ctx context.Context, obj Object, name string) err
 		if err != nil {
 			return err
 		}
-		if shared { // what is written to must not show in other snapshots
+		disk, err := o.wantsDisk(obj)
+		if err != nil {
+			return err
+		}
+		if shared || disk { // what is written to must not show in other snapshots
 			if err := o.materialize(ctx, obj); err != nil {
 				return err
 			}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // VolumeInfo describes a volume; ErrNotFound. It walks over all files of the volume, as long as ctx lets it.
@@ -16,20 +18,24 @@ func (o *Overlay) VolumeInfo(ctx context.Context, id VolumeID) (VolumeInfo, erro
 	if err := checkName("volume", string(id)); err != nil {
 		return info, err
 	}
-	data := filepath.Join(o.volume(id), "data")
-	if head, err := o.head(Object{KindVolume, string(id)}); err != nil {
+	data := o.liveDir(Object{KindVolume, string(id)})
+	head, err := o.head(Object{KindVolume, string(id)})
+	switch {
+	case err != nil:
 		return info, fmt.Errorf("volume %s: %w", id, err)
-	} else if head != "" { // received, and not used yet
+	case head != "": // received, and not used yet
 		data = filepath.Join(o.snap(Object{KindVolume, string(id)}, head), "data")
+	case o.hasDisk(id):
+		return o.diskInfo(ctx, id)
 	}
 	if _, err := os.Stat(data); errors.Is(err, fs.ErrNotExist) {
 		return info, fmt.Errorf("volume %s: %w", id, ErrNotFound)
 	}
-	var rec volumeRecord
-	if err := readJSON(filepath.Join(o.volume(id), "volume.json"), &rec); err != nil && !errors.Is(err, ErrNotFound) {
+	rec, err := o.volumeRecord(id)
+	if err != nil {
 		return info, fmt.Errorf("volume %s: %w", id, err)
 	}
-	info.QuotaBytes = rec.QuotaBytes
+	info.QuotaBytes, info.QuotaKept = rec.QuotaBytes, o.feat.Quota && (rec.QuotaBytes == 0 || head != "")
 	at, err := o.boundAt(id)
 	if err != nil {
 		return info, fmt.Errorf("volume %s: %w", id, err)
@@ -38,6 +44,35 @@ func (o *Overlay) VolumeInfo(ctx context.Context, id VolumeID) (VolumeInfo, erro
 	if info.Bytes, err = liveUsage(ctx, data); err != nil {
 		return info, fmt.Errorf("volume %s: %w", id, err)
 	}
+	return info, nil
+}
+
+// diskInfo describes a volume that is a disk. One that cannot be mounted is listed all the same: it may be to be removed.
+func (o *Overlay) diskInfo(ctx context.Context, id VolumeID) (VolumeInfo, error) {
+	info := VolumeInfo{ID: id, Bytes: -1, QuotaKept: true}
+	rec, err := o.volumeRecord(id)
+	if err != nil {
+		return info, fmt.Errorf("volume %s: %w", id, err)
+	}
+	info.QuotaBytes = rec.QuotaBytes
+	unlock, err := o.keys.lock(ctx, "volume "+string(id))
+	if err != nil {
+		return info, err
+	}
+	defer unlock()
+	if err := mountDisk(o.disk(id), o.mnt(id)); err != nil {
+		o.log.Warn("the bytes of a volume cannot be counted", "volume", string(id), "err", err)
+		return info, nil
+	}
+	at, err := o.boundAt(id)
+	if err != nil {
+		return info, fmt.Errorf("volume %s: %w", id, err)
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(o.mnt(id), &st); err != nil {
+		return info, fmt.Errorf("volume %s: count its bytes: %w", id, err)
+	}
+	info.InUse, info.Bytes = at != "", int64(st.Blocks-st.Bfree)*st.Bsize
 	return info, nil
 }
 

@@ -74,6 +74,7 @@ func (s *ZFS) VolumeInfo(ctx context.Context, id VolumeID) (VolumeInfo, error) {
 		return info, fmt.Errorf("volume %s: %w", id, err)
 	}
 	set := s.known(ds)
+	info.QuotaKept = true
 	info.QuotaBytes, info.Bytes = set.number("refquota"), set.number("referenced")
 	at, err := s.boundAt(id)
 	if err != nil {

@@ -3,6 +3,7 @@ package apitest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,23 @@ func (c *Cluster) AddHost(name string, cpu float64, memory int64, labels map[str
 		ID: fsm.HostID(name), Name: name, Role: "host", OS: "linux", Arch: "amd64", Runtime: "sim", Version: "test",
 		Capacity: fsm.Resources{MilliCPU: int64(cpu * 1000), MemoryBytes: memory}, Labels: labels,
 	}})
+}
+
+// SetFeature makes a registered host say something else of one feature.
+func (c *Cluster) SetFeature(id fsm.HostID, feature, text string) {
+	c.tb.Helper()
+	h, ok := c.Log.State().Hosts.Get(string(id))
+	if !ok {
+		c.tb.Fatalf("no host %s", id)
+	}
+	features := maps.Clone(h.Features)
+	if features == nil {
+		features = map[string]string{}
+	}
+	features[feature] = text
+	again := *h
+	again.Features = features
+	c.propose("host/"+string(id), fsm.RegisterHost{Host: again})
 }
 
 func (c *Cluster) propose(by string, cmd fsm.Command) {

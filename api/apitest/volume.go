@@ -18,12 +18,14 @@ func (h *Host) lookForVolumes() {
 		h.volumes[i].Path = ""
 	}
 	st := h.log.State()
+	dev, _ := st.Hosts.Get(string(HostID))
+	kept := dev == nil || !strings.HasPrefix(dev.Features["quota"], "no")
 	for name, j := range st.Jails.All {
 		for _, v := range j.Spec.Volumes {
 			id := j.Wish + "." + name + "." + v.Name
 			i := slices.IndexFunc(h.volumes, func(s api.VolumeShow) bool { return s.Name == id })
 			if i < 0 {
-				h.volumes = append(h.volumes, api.VolumeShow{VolumeRow: api.VolumeRow{Name: id, Wish: j.Wish, Jail: name, Volume: v.Name, QuotaKept: true, Bytes: 12 << 10, Host: "dev"}})
+				h.volumes = append(h.volumes, api.VolumeShow{VolumeRow: api.VolumeRow{Name: id, Wish: j.Wish, Jail: name, Volume: v.Name, QuotaKept: kept, Bytes: 12 << 10, Host: "dev"}})
 				i = len(h.volumes) - 1
 			}
 			s := &h.volumes[i]

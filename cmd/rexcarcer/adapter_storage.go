@@ -56,7 +56,7 @@ func (h apiHost) Volume(ctx context.Context, name string) (api.VolumeShow, error
 func (h apiHost) volume(v hostagent.Volume) api.VolumeShow {
 	out := api.VolumeShow{VolumeRow: api.VolumeRow{
 		Name: string(v.ID), Wish: v.Wish, Jail: v.Jail, Volume: v.Name, Path: v.Path, State: "idle",
-		QuotaBytes: v.QuotaBytes, QuotaKept: h.d.agent.KeepsQuotas(), Bytes: v.Bytes, Snapshots: len(v.Snapshots), Host: h.d.o.Name,
+		QuotaBytes: v.QuotaBytes, QuotaKept: v.QuotaKept, Bytes: v.Bytes, Snapshots: len(v.Snapshots), Host: h.d.o.Name,
 	}}
 	switch {
 	case v.InUse:

@@ -54,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"forget": forget,
 			"index":  rememberIndex,
 			"host":   addHost,
+			"lacks":  hostLacks,
 		},
 	})
 }
@@ -180,6 +181,11 @@ func addHost(ts *testscript.TestScript, _ bool, args []string) {
 		labels[k] = v
 	}
 	ts.Value(clusterKey{}).(*apitest.Cluster).AddHost(args[0], cpu, gib<<30, labels)
+}
+
+// hostLacks FEATURE REASON: the first host says that it lacks something.
+func hostLacks(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Value(clusterKey{}).(*apitest.Cluster).SetFeature(apitest.HostID, args[0], "no: "+args[1])
 }
 
 // forget INDEX: events up to it are no longer kept.

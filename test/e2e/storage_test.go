@@ -131,6 +131,9 @@ func volumes(t *testing.T, h *host) {
 		return out
 	}
 	h.apply(t, text("v1"))
+	if r := h.ctl("exec", "snap-1", "--", "sh", "-c", "dd if=/dev/zero of=/data/big bs=1M count=80; rm /data/big"); !strings.Contains(r.stderr, "No space left") {
+		t.Errorf("80 MiB went into a quota of 64: %s", r)
+	}
 	h.must(t, "exec", "snap-1", "--", "sh", "-c", "echo one >/data/x")
 	h.must(t, "jail", "restart", "snap-1", "--yes", "--wait=healthy")
 	if got := snapshots(); len(got) != 0 {
@@ -156,7 +159,7 @@ func volumes(t *testing.T, h *host) {
 		t.Errorf("after the rollback: %q", x)
 	}
 	row := decode[[]api.VolumeRow](t, h, "volume", "ls", "--filter", "name="+volume)
-	if len(row) != 1 || row[0].State != "used" || row[0].QuotaBytes != 64<<20 || row[0].Path != "/data" || row[0].Bytes <= 0 {
+	if len(row) != 1 || row[0].State != "used" || row[0].QuotaBytes != 64<<20 || !row[0].QuotaKept || row[0].Path != "/data" || row[0].Bytes <= 0 {
 		t.Errorf("volume ls: %+v", row)
 	}
 	h.destroy(t, "snap")
