@@ -60,8 +60,7 @@ cover: ## coverage of all packages
 
 .PHONY: golden
 golden: ## rewrite the golden files; review the diff
-	$(GO) test ./spec/... ./fsm/... ./plan/... ./scheduler/... ./netd/... ./dnsd/... -args -rewrite
-	UPDATE_SCRIPTS=1 $(GO) test ./cmd/rexctl/...
+	$(GO) test ./spec/... ./fsm/... ./plan/... ./scheduler/... ./netd/... ./dnsd/... ./cmd/rexctl -args -rewrite
 
 .PHONY: fuzz
 FUZZTIME ?= 30s

@@ -34,7 +34,7 @@ func (p *pass) exodus(id fsm.HostID) *exodus {
 		}
 		for _, g := range p.groups {
 			for i := range g.members {
-				if x := p.out[departed(&g.members[i])]; x != nil {
+				if x := p.out[p.departed(&g.members[i])]; x != nil {
 					x.away++
 				}
 			}
@@ -43,19 +43,20 @@ func (p *pass) exodus(id fsm.HostID) *exodus {
 	return p.out[id]
 }
 
-// departed is the host that m is leaving or has left, and has not arrived
-// elsewhere; "" if there is none.
-func departed(m *member) fsm.HostID {
+// departed is the draining host that m is leaving or has left, without having
+// arrived elsewhere; "" if there is none. It counts for one host at a time, the
+// first that it left, so that a stop on its way changes nothing.
+func (p *pass) departed(m *member) fsm.HostID {
 	r := m.run
 	switch {
 	case m.move != nil && m.move.Jail != "":
 		return m.move.From
 	case m.jail.Want != fsm.WantRunning || r == nil:
 		return ""
-	case r.StopWhy != "" && r.Phase != fsm.Lost: // stopping, or stopped and not placed again
-		return r.Host
-	case r.From != "" && !m.healthy():
+	case p.draining[r.From] && !m.healthy():
 		return r.From
+	case p.draining[r.Host] && r.StopWhy != "" && r.Phase != fsm.Lost: // stopping, or stopped and not placed again
+		return r.Host
 	}
 	return ""
 }
@@ -63,13 +64,8 @@ func departed(m *member) fsm.HostID {
 // leftHost is the draining host that m leaves behind when it is placed now, or
 // left before and never arrived from: what replaces it counts until it is well.
 func (p *pass) leftHost(m *member) fsm.HostID {
-	if m.run == nil {
-		return ""
-	}
-	for _, id := range []fsm.HostID{m.run.Host, m.run.From} {
-		if h, ok := p.s.Hosts.Get(string(id)); ok && h.State == fsm.HostDraining && departed(m) == id {
-			return id
-		}
+	if id := p.departed(m); p.draining[id] && m.run != nil {
+		return id
 	}
 	return ""
 }
@@ -85,12 +81,16 @@ func (p *pass) hurried(m *member) bool {
 		return false
 	}
 	p.stop(m, fmt.Sprintf("host %s drains, and its deadline is over", p.hostName(m.run.Host)))
+	m.ending = true // its group has one member less, whose pace goes on counting
+	if p.f != nil {
+		p.f.tally.group = nil
+	}
 	return true
 }
 
 // mayGo lets one more jail leave its host, or says in Pending why it waits.
 func (p *pass) mayGo(m *member) bool {
-	if !p.leaving(m) {
+	if !p.leaving(m) || p.departed(m) != "" { // who is on its way already counts
 		return true
 	}
 	x := p.exodus(m.run.Host)
@@ -107,7 +107,7 @@ func (p *pass) mayGo(m *member) bool {
 
 // gone counts one more that leaves its host.
 func (p *pass) gone(m *member) {
-	if p.leaving(m) {
+	if p.leaving(m) && p.departed(m) == "" {
 		p.exodus(m.run.Host).away++
 	}
 }

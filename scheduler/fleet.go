@@ -7,11 +7,12 @@ import (
 )
 
 // fleet is the hosts as arrays: a host is its place in them, in the order of
-// ids, which also breaks ties between equal scores.
+// ids.
 type fleet struct {
 	s     *fsm.State
 	hosts []*fsm.Host
 	seats []seat
+	marks []uint64 // hashes of the ids, see lot
 	index map[fsm.HostID]int32
 
 	rules   map[string]*rules    // by what they ask, see rulesFor
@@ -48,7 +49,7 @@ func (p *pass) fleet() *fleet {
 	}
 	n := p.s.Hosts.Len()
 	f := &fleet{
-		s: p.s, hosts: make([]*fsm.Host, 0, n), seats: make([]seat, 0, n), index: make(map[fsm.HostID]int32, n),
+		s: p.s, hosts: make([]*fsm.Host, 0, n), seats: make([]seat, 0, n), marks: make([]uint64, 0, n), index: make(map[fsm.HostID]int32, n),
 		rules: map[string]*rules{}, labels: map[string]*division{},
 	}
 	for id, h := range p.s.Hosts.All {
@@ -56,6 +57,7 @@ func (p *pass) fleet() *fleet {
 		used, _ := p.s.Load.Get(id)
 		f.hosts = append(f.hosts, h)
 		f.seats = append(f.seats, newSeat(h.Capacity, used))
+		f.marks = append(f.marks, hash(id, 0))
 	}
 	f.reserveForMoves()
 	p.f = f

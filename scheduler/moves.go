@@ -26,6 +26,7 @@ func (p *pass) findMoves(m *member) {
 	} else if m.move.Before() {
 		m.home = m.move.From // where it may start again until it is asked to stop
 	}
+	m.untidy = p.leftovers(m)
 }
 
 // held says why m, which does not run, may not start now; "" if it may.

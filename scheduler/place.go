@@ -37,7 +37,7 @@ func (p *pass) place() {
 // or failures behind them are each a case of their own.
 func alike(a, b candidate) bool {
 	return a.m.g == b.m.g && a.owed == "" && b.owed == "" && a.attempt < retryElsewhere && b.attempt < retryElsewhere &&
-		volumeHome(a.m) == "" && volumeHome(b.m) == "" && askSame(&a.m.jail.Spec, &b.m.jail.Spec)
+		volumeHome(a.m) == "" && volumeHome(b.m) == "" && a.m.untidy == nil && b.m.untidy == nil && askSame(&a.m.jail.Spec, &b.m.jail.Spec)
 }
 
 func (p *pass) placeAlike(cs []candidate) {

@@ -158,21 +158,22 @@ func (p *pass) pushOut(a *candidate, c *class) int32 {
 	}
 	full.sort()
 	var best *victims
-	var points int64
-	host := int32(-1)
+	var first entry
 	for _, h := range c.open {
 		v := fewest(full.tenants[h], limit, f.short(full, h, c.demand), best)
 		if v == nil {
 			continue
 		}
 		s := c.score(f, h)
-		if v.better(best) || !best.better(v) && s > points {
-			best, points, host = v, s, h
+		e := entry{s, f.lot(c.seed, h), h}
+		if v.better(best) || !best.better(v) && e.better(first) {
+			best, first = v, e
 		}
 	}
 	if best == nil {
 		return -1
 	}
+	host := first.host
 	for _, t := range best.who {
 		t.m.ending = true
 		full.leaves(host, t.m)

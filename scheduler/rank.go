@@ -6,14 +6,18 @@ import (
 )
 
 // entry is a host with its score. Of two entries the one with more points is
-// better, of equals the host that comes first.
+// better, of equals the one that the lot falls on.
 type entry struct {
 	points int64
+	lot    uint32
 	host   int32
 }
 
 func (e entry) better(o entry) bool {
-	return e.points > o.points || e.points == o.points && e.host < o.host
+	if e.points != o.points {
+		return e.points > o.points
+	}
+	return e.lot < o.lot || e.lot == o.lot && e.host < o.host
 }
 
 // heap has its best entry first.
@@ -70,7 +74,7 @@ func (c *class) ranked(f *fleet, n int) func() int32 {
 	h := heap(f.entries[:0])
 	for _, i := range c.open {
 		if f.seats[i].fits(c.demand) {
-			h = append(h, entry{c.own(f, i), i})
+			h = append(h, c.entry(f, i))
 		}
 	}
 	f.entries = h
@@ -92,7 +96,7 @@ func (c *class) ranked(f *fleet, n int) func() int32 {
 // loop is all the work for a jail that is like no other.
 func (c *class) best(f *fleet) int32 {
 	d, seats, bonus, count := c.demand, f.seats, c.bonus, c.count
-	best, host := int64(math.MinInt64), int32(-1)
+	best, host, lot := int64(math.MinInt64), int32(-1), uint32(0)
 	for _, i := range c.open {
 		t := &seats[i]
 		if t.freeCPU < d.MilliCPU || t.freeMem < d.MemoryBytes || t.freeJails < d.Jails {
@@ -118,8 +122,13 @@ func (c *class) best(f *fleet) int32 {
 		if i == c.avoid {
 			p += failedHere
 		}
-		if p > best {
-			best, host = p, i
+		switch {
+		case p > best:
+			best, host, lot = p, i, f.lot(c.seed, i)
+		case p == best && host >= 0:
+			if l := f.lot(c.seed, i); l < lot {
+				host, lot = i, l
+			}
 		}
 	}
 	return host
@@ -159,7 +168,7 @@ func newDomains(c *class, f *fleet) *domains {
 	for _, h := range c.open {
 		if f.seats[h].fits(c.demand) {
 			k := c.of[h]
-			d.heaps[k] = append(d.heaps[k], entry{c.own(f, h), h})
+			d.heaps[k] = append(d.heaps[k], c.entry(f, h))
 		}
 	}
 	d.top = heap(f.tops[:0])

@@ -63,11 +63,21 @@ func (w *plain) best(c candidate) *fsm.Host {
 		if !naiveOpen(w.s, c, h) || !h.Capacity.Fits(naiveUsed(w.s, w.chosen, h), fsm.Demand(&c.m.jail.Spec)) {
 			continue
 		}
-		if p := w.points(c, h); best == nil || p > bestPoints {
+		p := w.points(c, h)
+		if best == nil || p > bestPoints || p == bestPoints && lotOf(c, h) < lotOf(c, best) {
 			best, bestPoints = h, p
 		}
 	}
 	return best
+}
+
+// lotOf orders hosts of equal score, for c.
+func lotOf(c candidate, h *fsm.Host) int64 {
+	seed := hash(c.m.jail.Spec.Group, 0)
+	if c.attempt >= retryElsewhere {
+		seed = hash(c.m.jail.Spec.Name, c.m.nextSeq())
+	}
+	return int64(mix(seed^hash(string(h.ID), 0)) >> 32)
 }
 
 // later is what h will carry when all have left that leave for good.
@@ -111,7 +121,7 @@ func (w *plain) squeeze(c candidate) (*fsm.Host, []*fsm.Run) {
 			if !h.Capacity.Fits(w.later(h, set...), d) {
 				return false
 			}
-			if k := append(w.cost(set), -w.points(c, h)); best == nil || slices.Compare(k, cost) < 0 {
+			if k := append(w.cost(set), -w.points(c, h), lotOf(c, h)); best == nil || slices.Compare(k, cost) < 0 {
 				best, on, cost = slices.Clone(set), h, k
 			}
 			return true
@@ -248,6 +258,14 @@ func naiveOpen(s *fsm.State, c candidate, h *fsm.Host) bool {
 	}
 	if home != "" && home != h.ID {
 		return false
+	}
+	ids, _ := c.m.jail.Volumes()
+	for _, o := range append(ids, j.Name) {
+		for _, m := range s.MovesOf(o) {
+			if m.Phase == fsm.MoveFailed && !m.ToClean && m.To == h.ID || m.Phase == fsm.MoveDone && !m.FromClean && m.From == h.ID {
+				return false
+			}
+		}
 	}
 	b, ok := s.Builds.Get(j.ImageKey)
 	held := ok && slices.ContainsFunc(b.Hosts, func(id fsm.HostID) bool {

@@ -11,10 +11,11 @@ import (
 // need is what a jail asks of a host, apart from room.
 type need struct {
 	jail    *spec.Jail
-	image   string     // Key; "": nobody knows the image
-	build   *fsm.Build // who holds it; nil: nobody
-	offered []kind     // of hosts that are there and hold it: others like them can get it
-	home    fsm.HostID // host that has the jail's volumes; "": any host will do
+	image   string       // Key; "": nobody knows the image
+	build   *fsm.Build   // who holds it; nil: nobody
+	offered []kind       // of hosts that are there and hold it: others like them can get it
+	home    fsm.HostID   // host that has the jail's volumes; "": any host will do
+	untidy  []fsm.HostID // hosts that have yet to remove what a move left there
 	terms   []condition
 }
 
@@ -43,6 +44,7 @@ var filters = [...]filter{
 	{"runtime", runtimeOK, runtimeWhy},
 	{"platform", platformOK, platformWhy},
 	{"volume", volumeOK, volumeWhy},
+	{"move", tidyOK, tidyWhy},
 	{"image", imageOK, imageWhy},
 	{"constraint", constraintOK, constraintWhy},
 }
@@ -50,7 +52,7 @@ var filters = [...]filter{
 // needOf collects what m asks.
 func (f *fleet) needOf(m *member) need {
 	j := &m.jail.Spec
-	n := need{jail: j, image: imageKey(f.s, j), home: volumeHome(m)}
+	n := need{jail: j, image: imageKey(f.s, j), home: volumeHome(m), untidy: m.untidy}
 	if n.image != "" {
 		n.build, _ = f.s.Builds.Get(n.image)
 	}
@@ -98,6 +100,10 @@ func (n *need) key() string {
 	for _, v := range j.Place.Affinity {
 		b.WriteString(v)
 		b.WriteByte(0)
+	}
+	for _, v := range n.untidy {
+		b.WriteByte(2)
+		b.WriteString(string(v))
 	}
 	return b.String()
 }

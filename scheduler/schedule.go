@@ -89,10 +89,12 @@ type member struct {
 	jail   *fsm.Jail
 	run    *fsm.Run
 	placed int32 // 1 + the host that this pass chose; 0: none
-	ending bool  // this pass asks its Run to stop for another jail
+	ending bool  // this pass asks its Run to stop, for another jail or at a deadline
 
 	home fsm.HostID // has the jail's volumes; "": any host will do
 	move *fsm.Move  // goes on, of the jail or of a volume of it; nil: none does
+	// untidy are hosts that moves left something on, see filter_move.go.
+	untidy []fsm.HostID
 }
 
 func (m *member) name() fsm.JailName { return fsm.JailName(m.jail.Spec.Name) }

@@ -45,12 +45,13 @@ type class struct {
 	domains int
 	count   []int32 // members of the group by domain; nil for spreadNone
 	avoid   int32   // host on which it failed; -1: none
+	seed    uint64  // of the lot among hosts of equal score
 }
 
 // classOf prepares the scoring of m and of all that askSame says are like it.
 func (f *fleet) classOf(m *member, attempt int) *class {
 	j := &m.jail.Spec
-	c := &class{rules: f.rulesFor(m), demand: fsm.Demand(j), pack: j.Place.BinPack, domains: len(f.hosts), avoid: -1}
+	c := &class{rules: f.rulesFor(m), demand: fsm.Demand(j), pack: j.Place.BinPack, domains: len(f.hosts), avoid: -1, seed: seedOf(m, attempt)}
 	c.kib = c.demand.MemoryBytes >> 10
 	switch {
 	case j.Place.Spread == "" && (j.Place.BinPack || len(m.g.members) == 1):
