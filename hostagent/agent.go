@@ -57,6 +57,10 @@ type Config struct {
 	Router    *RouterConfig  // nil: networks have no router process (simulated runtime)
 	Resolvers []netip.AddrPort
 
+	// BindAllow are the directories of this host that jails may have, with all
+	// below them; empty: none.
+	BindAllow []string
+
 	BuildLimits  jail.Limits   // of RUN steps
 	BuildTimeout time.Duration // of one step of an image; 0: an hour
 	BuildMinFree int64         // bytes that a build leaves free; 0: it may fill the disk

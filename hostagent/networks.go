@@ -56,6 +56,9 @@ func NetworksOf(s *fsm.State) netd.Config {
 // Nothing is changed. The error is a *fsm.Refusal.
 func (a *Agent) Check(ctx context.Context, w *spec.Wish) error {
 	s := a.c.Cluster.State()
+	if err := a.checkBinds(s, w); err != nil {
+		return err
+	}
 	var c netd.Config
 	for i, n := range w.Networks {
 		out := netd.Network{Name: n.Name, ID: fmt.Sprintf("%08x", i), Subnet: n.Subnet, Subnet6: n.Subnet6}

@@ -139,13 +139,14 @@ func (w *worker) root(ctx context.Context, want Want, ids zfssync.IDMap) (string
 func (w *worker) volumes(ctx context.Context, want Want, ids zfssync.IDMap) ([]jail.Mount, error) {
 	var out []jail.Mount
 	for _, v := range want.Jail.Spec.Volumes {
-		source := v.Source
+		source, err := v.Source, error(nil)
 		if source == "" {
-			var err error
 			id := VolumeOf(want.Jail.Wish, want.Jail.Spec.Name, v.Name)
 			if source, err = w.a.c.Store.Volume(ctx, id, v.QuotaBytes); err != nil {
 				return nil, fmt.Errorf("volume %s of jail %s: %w", v.Name, w.row.Name, err)
 			}
+		} else if source, err = w.a.bindSource(source); err != nil {
+			return nil, fmt.Errorf("volume %s of jail %s: %w", v.Name, w.row.Name, err)
 		}
 		path, err := w.a.c.Store.Bind(ctx, w.row.UUID, v.Name, source, zfssync.BindOptions{ReadOnly: v.ReadOnly, IDMap: ids})
 		if err != nil {

@@ -64,6 +64,8 @@ type options struct {
 
 	StrictLimits bool // refuse jails whose limits this host cannot keep
 
+	Site siteOptions
+
 	LogLevel slog.Level
 	temp     bool // DataDir is ours to delete
 	quiet    bool // nobody is told what to do next
@@ -105,6 +107,8 @@ type fileConfig struct {
 
 	StrictLimits *bool `hcl:"strict_limits,optional"`
 
+	BindAllow []string `hcl:"bind_allow,optional"`
+
 	CAPassphraseFile *string `hcl:"ca_passphrase_file,optional"`
 
 	BuildMemory    *string  `hcl:"build_memory,optional"`
@@ -127,7 +131,7 @@ func daemonFlags() []cli.Flag {
 	num := func(name string, value int, usage string) cli.Flag {
 		return &cli.IntFlag{Name: name, Value: value, Usage: usage, EnvVars: env(name)}
 	}
-	return append(overlayFlags(str, num), []cli.Flag{
+	return append(append(overlayFlags(str, num), siteFlags(env)...), []cli.Flag{
 		&cli.BoolFlag{Name: "dev", Usage: "a whole cluster on this machine, gone when it ends", EnvVars: env("dev")},
 		str("config", "", "`FILE` of settings in HCL"),
 		str("config-dir", "", "`DIR` whose *.hcl files are read in order"),
@@ -227,6 +231,9 @@ func optionsFrom(c *cli.Context) (options, error) {
 		return options{}, err
 	}
 	if err := o.buildOptions(c, file, text, number); err != nil {
+		return options{}, err
+	}
+	if err := o.siteOptions(c, file); err != nil {
 		return options{}, err
 	}
 	for k, v := range file.Labels {
