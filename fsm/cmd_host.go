@@ -28,7 +28,7 @@ func (c RegisterHost) decide(t *txn) *Refusal {
 	}
 	now.State, now.SeenAt = HostAlive, t.s.Now
 	old, ok := t.hosts.get(string(now.ID))
-	now.Key, now.Set, now.FencedAt, now.Overlay, now.Drain = "", nil, 0, nil, nil // not the host's to say: a daemon that starts has not looked yet what runs
+	now.Key, now.Set, now.FencedAt, now.Overlay, now.Drain, now.Alarms = "", nil, 0, nil, nil, nil // not the host's to say: a daemon that starts has not looked yet what runs
 	if ok {
 		now.inherit(old)
 	}
@@ -49,7 +49,7 @@ func (c RegisterHost) decide(t *txn) *Refusal {
 // inherit takes over what was decided about a host elsewhere: a token gave
 // it its role, an operator its labels.
 func (h *Host) inherit(old *Host) {
-	h.Key, h.Set, h.FencedAt, h.Overlay, h.Drain = old.Key, old.Set, old.FencedAt, old.Overlay, old.Drain
+	h.Key, h.Set, h.FencedAt, h.Overlay, h.Drain, h.Alarms = old.Key, old.Set, old.FencedAt, old.Overlay, old.Drain, old.Alarms
 	if old.Key != "" {
 		h.Role = old.Role
 	}

@@ -233,6 +233,7 @@ var decoders = map[string]func([]byte) (Command, error){
 	ReportOverlay{}.Kind(): decodeAs[ReportOverlay],
 	RekeyHost{}.Kind():     decodeAs[RekeyHost],
 
+	ReportAlarm{}.Kind():  decodeAs[ReportAlarm],
 	ReportAbuse{}.Kind():  decodeAs[ReportAbuse],
 	RestorePart{}.Kind():  decodeAs[RestorePart],
 	RestoreState{}.Kind(): decodeAs[RestoreState],

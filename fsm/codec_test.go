@@ -69,6 +69,7 @@ func everyCommand() []Command {
 		RefuseBase{"http://host/debian12", "h1", "untrusted_signer", "nobody trusts it"},
 		LeaseGuests{"lab", "h1", []GuestAsk{{netip.MustParseAddr("10.66.0.200"), "52:54:00:00:00:01", "52:54:00:00:00:01", "printer", 3600}}},
 		EndGuests{"lab", "h1", []GuestEnd{{netip.MustParseAddr("10.66.0.200"), "52:54:00:00:00:01", GuestReleased}}},
+		ReportAlarm{"h1", "clock", "the clock is 3s ahead of host h2"},
 		ReportFetch{testKey(7), "h1", FetchFailed, []string{"one", "two"}, 1 << 20, 1500000000, "cut"},
 	}
 }

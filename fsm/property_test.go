@@ -157,7 +157,7 @@ var (
 
 func drawCommand(rt *rapid.T, l *log) Command {
 	switch rapid.SampledFrom([]string{"wish", "wish", "wish", "destroy", "want", "restart", "place", "place", "place", "place",
-		"stop", "report", "report", "report", "report", "host", "host", "mark", "csr", "cert", "tag", "untag", "build", "token", "admit", "member", "base", "move", "move", "step", "step", "step", "guest", "guest", "guest", "guest"}).Draw(rt, "kind") {
+		"stop", "report", "report", "report", "report", "host", "host", "mark", "alarm", "csr", "cert", "tag", "untag", "build", "token", "admit", "member", "base", "move", "move", "step", "step", "step", "guest", "guest", "guest", "guest"}).Draw(rt, "kind") {
 	case "wish":
 		return ApplyWish{Wish: drawWish(rt), Base: rapid.SampledFrom([]uint64{0, 0, 0, l.s.PlanIndex, 1}).Draw(rt, "base")}
 	case "destroy":
@@ -181,6 +181,8 @@ func drawCommand(rt *rapid.T, l *log) Command {
 		return h
 	case "mark":
 		return MarkHost{drawHost.Draw(rt, "host"), rapid.SampledFrom([]HostState{HostAlive, HostAlive, HostDraining, HostLost, "odd"}).Draw(rt, "state"), "why", Time(rapid.Int64Range(0, 1).Draw(rt, "fence")), rapid.Bool().Draw(rt, "over"), rapid.SampledFrom([]*Drain{nil, nil, {Parallel: 2}, {Parallel: -1}, {Until: 7}}).Draw(rt, "drain")}
+	case "alarm":
+		return ReportAlarm{drawHost.Draw(rt, "host"), rapid.SampledFrom([]string{"", "clock", "deploy"}).Draw(rt, "name"), rapid.SampledFrom([]string{"", "late", "later"}).Draw(rt, "text")}
 	case "csr":
 		j := drawJail.Draw(rt, "jail")
 		return RequestCert{j, drawHost.Draw(rt, "host"), l.s.NextSeq(j) - 1, []byte("csr")}

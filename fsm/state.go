@@ -299,6 +299,7 @@ type Host struct {
 
 	Overlay *Overlay `json:"overlay,omitempty"` // nil: networks do not reach it from other hosts
 	Drain   *Drain   `json:"drain,omitempty"`   // while it is draining: how fast
+	Alarms  []Alarm  `json:"alarms,omitempty"`  // sorted by Name
 }
 
 // Drain is how fast the jails of a host leave it.

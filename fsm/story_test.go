@@ -90,6 +90,8 @@ func (l *log) tell(d *datadriven.TestData) string {
 		})
 	case "mark":
 		return l.told(MarkHost{HostID(word(0)), HostState(word(1)), opt("why", ""), Time(number(opt("fence", "0"))), opt("over", "") != "", nil})
+	case "alarm":
+		return l.told(ReportAlarm{HostID(word(0)), opt("name", "clock"), opt("text", "")})
 	case "token":
 		uses, ttl := opt("uses", "1"), opt("ttl", "1h")
 		life, err := time.ParseDuration(ttl)
@@ -204,6 +206,12 @@ func (l *log) show(what string) string {
 	case "runs":
 		for name, r := range l.s.Runs.All {
 			fmt.Fprintf(&b, "%s %d on %s: %s, %s, total=%d stop=%q\n", name, r.Seq, r.Host, r.Phase, r.Health, r.Total, r.StopWhy)
+		}
+	case "alarms":
+		for _, h := range l.s.Hosts.All {
+			for _, a := range h.Alarms {
+				fmt.Fprintf(&b, "%s %s since %s: %s\n", h.Name, a.Name, a.Since.Time().Format("15:04:05"), a.Text)
+			}
 		}
 	case "hosts":
 		for id, h := range l.s.Hosts.All {

@@ -20,6 +20,7 @@ var ofHosts = map[string]bool{
 	fsm.ReportVolume{}.Kind(): true,
 	fsm.RefuseBase{}.Kind():   true,
 	fsm.ReportFetch{}.Kind():  true,
+	fsm.ReportAlarm{}.Kind():  true,
 
 	fsm.ReportOverlay{}.Kind(): true,
 }
@@ -64,6 +65,8 @@ func ownAffair(peer pki.ID, e fsm.Entry) error {
 	case fsm.HoldCA:
 		of = c.Host
 	case fsm.ReportFetch:
+		of = c.Host
+	case fsm.ReportAlarm:
 		of = c.Host
 	default:
 		return nil
