@@ -60,3 +60,9 @@ func TestOverlayConforms(t *testing.T) {
 func TestZFSConforms(t *testing.T) {
 	storetest.Conform(t, zfstest.Isolated, openZFS)
 }
+
+func TestImagesGoBetweenTheDrivers(t *testing.T) {
+	if zfstest.Isolated(t) {
+		storetest.Mixed(t, openOverlay(t), openZFS(t))
+	}
+}

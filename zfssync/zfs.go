@@ -34,6 +34,7 @@ type ZFS struct {
 	can  zfsCan
 	feat Features // immutable after OpenZFS
 	mnt  mounter
+	host string // root that a "host:/" base copies: "/" but in tests
 
 	keys      keyLocks // one layer, image, jail or volume at a time
 	heldSnaps holds    // by full name of the snapshot
@@ -68,7 +69,7 @@ func OpenZFS(ctx context.Context, c Config) (_ Store, err error) {
 	}
 	s := &ZFS{
 		layout: layout{filepath.Clean(c.Dir)}, root: c.Dataset, c: c, log: c.Log, z: zfsCmd{run: c.Runner},
-		keys: keyLocks{m: map[string]*keyLock{}}, index: map[string]zset{}, active: map[string]bool{}, mnt: newMounter(c.Runner),
+		keys: keyLocks{m: map[string]*keyLock{}}, index: map[string]zset{}, active: map[string]bool{}, mnt: newMounter(c.Runner), host: "/",
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -216,31 +216,6 @@ func (s *ZFS) Base(ctx context.Context, ref, key string, progress Progress) (err
 	return t.Commit(ctx)
 }
 
-// copyHost makes a "host:/" base: datasets cannot show the host's root as it is, so it is copied.
-func (s *ZFS) copyHost(ctx context.Context, dst string, progress Progress) error {
-	progress("copy this host's root: a dataset cannot show it as it is")
-	skip := append([]string{s.dir}, s.c.Hide...)
-	if err := copyTree(ctx, "/", dst, append(skip, emptied...), s.c.Limits, progress); err != nil {
-		return err
-	}
-	for _, p := range emptied {
-		info, err := os.Lstat(p)
-		if errors.Is(err, os.ErrNotExist) || err == nil && !info.IsDir() {
-			continue
-		}
-		if err == nil {
-			err = os.MkdirAll(dst+p, 0o755)
-		}
-		if err == nil {
-			err = sameRoot(dst+p, p)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Commit implements Build.
 func (t *zstep) Commit(ctx context.Context) error { return t.CommitAs(ctx, t.key) }
 

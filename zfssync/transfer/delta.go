@@ -32,7 +32,7 @@ func (c *Client) spares(ctx context.Context, s Step) bool {
 // alike finds what here is most like a step's snapshot, where chunks can spare something.
 func (c *Client) alike(ctx context.Context, s Step) (like zfssync.Snapshot, ok bool, err error) {
 	n := s.Snapshot.Bytes
-	if !c.delta || s.Snapshot.Format != zfssync.FormatTar || n > largestDelta || n > 0 && n < smallestDelta {
+	if !c.delta || s.Snapshot.Format != zfssync.FormatTar || c.store.Features().Format != zfssync.FormatTar || n > largestDelta || n > 0 && n < smallestDelta {
 		return like, false, nil
 	}
 	return c.similar(ctx, s.Snapshot)

@@ -57,11 +57,11 @@ func (c *Client) ensureImage(ctx context.Context, key string, sources []Source, 
 // manifest asks one source after another what the image is made of.
 func (c *Client) manifest(ctx context.Context, key string, sources []Source) (Manifest, Source, error) {
 	errs := []error{ErrNowhere}
-	format := c.store.Features().Format
 	for _, src := range c.scores.order(sources, nil) {
 		m, err := c.askManifest(ctx, src, key)
-		if err == nil && m.Layers[0].Format != format {
-			err = fmt.Errorf("%s: its images are %s streams, and this host takes %s: build the image here: %w", src.Name, m.Layers[0].Format, format, zfssync.ErrFormat)
+		if err == nil && !c.takes(m.Layers[0]) {
+			err = fmt.Errorf("%s: its images are %s streams, and this host takes %s: build the image here, or sign it there as a tar bundle: %w",
+				src.Name, m.Layers[0].Format, c.store.Features().Format, zfssync.ErrFormat)
 		}
 		if err == nil {
 			return m, src, nil
@@ -72,6 +72,11 @@ func (c *Client) manifest(ctx context.Context, key string, sources []Source) (Ma
 		errs = append(errs, err)
 	}
 	return Manifest{}, Source{}, errors.Join(errs...)
+}
+
+// takes reports whether the store here reads a stream: those of its own kind, and layers as tar.
+func (c *Client) takes(s zfssync.Snapshot) bool {
+	return s.Format == c.store.Features().Format || s.Format == zfssync.FormatTar && s.Object.Kind == zfssync.KindLayer
 }
 
 func (c *Client) askManifest(ctx context.Context, src Source, key string) (m Manifest, err error) {
@@ -202,7 +207,6 @@ func (c *Client) ensureObject(ctx context.Context, o zfssync.Object, opt ObjectO
 // offers asks for the snapshots of an object until a source has the one that is wanted.
 func (c *Client) offers(ctx context.Context, o zfssync.Object, guid string, sources []Source) (list []zfssync.Snapshot, at int, src Source, err error) {
 	errs := []error{ErrNowhere}
-	format := c.store.Features().Format
 	for _, src := range c.scores.order(sources, nil) {
 		err := c.ask(ctx, src, func(ctx context.Context) (err error) {
 			list, err = src.Snapshots(ctx, o)
@@ -221,8 +225,8 @@ func (c *Client) offers(ctx context.Context, o zfssync.Object, guid string, sour
 			errs = append(errs, err)
 		case at < 0:
 			errs = append(errs, fmt.Errorf("%s: it has no such snapshot: %w", src.Name, zfssync.ErrNotFound))
-		case list[at].Format != format:
-			errs = append(errs, fmt.Errorf("%s: its stream is %s, and this host takes %s: %w", src.Name, list[at].Format, format, zfssync.ErrFormat))
+		case !c.takes(list[at]):
+			errs = append(errs, fmt.Errorf("%s: its stream is %s, and this host takes %s: %w", src.Name, list[at].Format, c.store.Features().Format, zfssync.ErrFormat))
 		default:
 			return list, at, src, nil
 		}

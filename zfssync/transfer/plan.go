@@ -67,7 +67,7 @@ func (d *differ) steps(o zfssync.Object, guid string) ([]Step, error) {
 		return nil, conflict("the source does not have the snapshot")
 	}
 	want := there[at]
-	if has(here, want.GUID) {
+	if has(here, want.GUID) || byName(want) && len(here) > 0 {
 		return nil, nil
 	}
 	if len(here) > 0 && o.Kind == zfssync.KindLayer {
@@ -116,11 +116,20 @@ func (d *differ) origin(s zfssync.Snapshot) ([]Step, error) {
 		}
 	}
 	o := zfssync.Object{Kind: zfssync.KindLayer, Name: s.Layer}
+	if byName(s) && len(d.local[o]) > 0 {
+		return nil, nil
+	}
 	if d.coming[s.Origin] || !has(d.remote[o], s.Origin) {
 		return nil, &Conflict{Object: s.Object, Remote: d.remote[o], Local: d.local[o], Why: fmt.Sprintf("what it stands on (%s, guid %s) is not to be had", o, s.Origin)}
 	}
 	d.coming[s.Origin] = true
 	return d.steps(o, s.Origin)
+}
+
+// byName reports whether s is a layer as tar: what it stands on and what it gives has the layer's name, whoever made it. A
+// GUID of ZFS says nothing about it.
+func byName(s zfssync.Snapshot) bool {
+	return s.Object.Kind == zfssync.KindLayer && s.Format == zfssync.FormatTar
 }
 
 func has(list []zfssync.Snapshot, guid string) bool {

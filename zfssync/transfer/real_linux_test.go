@@ -88,10 +88,9 @@ func files(t testing.TB, dir string, content map[string][]byte) {
 	}
 }
 
-// realImage makes an image of a base of size bytes, a step that changes and removes, and one that adds.
-func realImage(t testing.TB, s zfssync.Store, size int) string {
+// makeTree makes what realImage has for a base, and returns where.
+func makeTree(t testing.TB, size int) string {
 	t.Helper()
-	ctx := context.Background()
 	tree := t.TempDir()
 	files(t, tree, map[string][]byte{
 		"etc/motd": []byte("base\n"), "usr/bin/tool": []byte("#!/bin/sh\n"), "usr/lib/big": noise(1, size), "srv/gone/x": nil, "srv/again/old": nil,
@@ -101,7 +100,14 @@ func realImage(t testing.TB, s zfssync.Store, size int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Base(ctx, tree, key(1), nil); err != nil {
+	return tree
+}
+
+// realImage makes an image of a base of size bytes, a step that changes and removes, and one that adds.
+func realImage(t testing.TB, s zfssync.Store, size int) string {
+	t.Helper()
+	ctx := context.Background()
+	if err := s.Base(ctx, makeTree(t, size), key(1), nil); err != nil {
 		t.Fatal(err)
 	}
 	step := func(parent, k string, change func(root string) error) {
@@ -219,6 +225,59 @@ func sameImage(t *testing.T, there, here zfssync.Store) {
 	if err := c.EnsureImage(t.Context(), img, nil); err != nil {
 		t.Errorf("the second time no source is needed: %v", err)
 	}
+}
+
+// TestAnImageOfDirectoriesComesToZFS: a layer as tar is the same wherever it is, so a host that made the lower ones by itself takes the
+// rest. Volumes and the other way round are refused, and say what to do.
+func TestAnImageOfDirectoriesComesToZFS(t *testing.T) {
+	if !zfstest.Isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	there, here := openOverlay(t, dir+"/there"), openZFS(t, dir+"/here")
+	img := realImage(t, there, 3<<20)
+	f := newFabric(t)
+	src := f.host(t, "host-b", there)
+	c := newClient(t, Config{Store: here, Delta: true})
+	if err := c.EnsureImage(t.Context(), img, []Source{src}); err != nil {
+		t.Fatal(err)
+	}
+	wantWhole(t, there, here, img)
+	if _, err := there.Volume(t.Context(), zfssync.VolumeID(volume.Name), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := src.TakeSnapshot(t.Context(), volume, TemporaryPrefix+"0"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.EnsureObject(t.Context(), volume, ObjectOptions{}, []Source{src}); !errors.Is(err, zfssync.ErrFormat) {
+		t.Errorf("a volume of the other kind: %v", err)
+	}
+
+	// A host on ZFS that has the two lower layers of its own making gets the third.
+	other := openZFS(t, dir+"/other")
+	c = newClient(t, Config{Store: other})
+	if err := other.Base(t.Context(), makeTree(t, 3<<20), key(1), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.EnsureImage(t.Context(), img, []Source{src}); err != nil {
+		t.Fatal(err)
+	}
+	if !other.HasLayer(key(3)) || len(mustList(t, other).Layers) != 3 {
+		t.Errorf("it has %v", mustList(t, other).Layers)
+	}
+	err := newClient(t, Config{Store: openOverlay(t, dir+"/plain")}).EnsureImage(t.Context(), img, []Source{f.host(t, "host-c", here)})
+	if !errors.Is(err, zfssync.ErrFormat) || !strings.Contains(err.Error(), "tar bundle") {
+		t.Errorf("from ZFS to directories: %v", err)
+	}
+}
+
+func mustList(t *testing.T, s zfssync.Store) zfssync.Listing {
+	t.Helper()
+	l, err := s.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func TestRealVolumesAndJailsTravelWithTheirImage(t *testing.T) {
