@@ -1,0 +1,27 @@
+package dhcpd
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// prepare binds a socket to one interface, so that broadcasts go out there and
+// nothing from elsewhere comes in.
+func prepare(fd int, device string) error {
+	err := errors.Join(
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1),
+	)
+	if device != "" {
+		err = errors.Join(err, unix.BindToDevice(fd, device))
+	}
+	if err != nil {
+		return fmt.Errorf("set socket options: %w", err)
+	}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) // as much as the host allows
+	}
+	return nil
+}
