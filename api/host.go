@@ -32,6 +32,7 @@ func (s *Server) hostRow(r *request, st *fsm.State, h *fsm.Host) HostRow {
 	if o := h.Overlay; o != nil {
 		row.Overlay = &HostOverlay{Address: o.Addr().String(), Endpoint: o.Endpoint, Device: o.Device, Key: o.Key, Next: o.Next, KeyAt: when(o.KeyAt)}
 	}
+	row.Alarms = alarmsOf(h)
 	row.Used, _ = st.Load.Get(string(h.ID))
 	row.Jails = row.Used.Jails
 	if r.past != nil {
@@ -46,4 +47,11 @@ func (s *Server) hostRow(r *request, st *fsm.State, h *fsm.Host) HostRow {
 	live := s.cfg.Live()[h.ID]
 	row.Leader, row.Voter, row.AppliedIndex = live.Leader, live.Voter, live.AppliedIndex
 	return row
+}
+
+func alarmsOf(h *fsm.Host) (rows []AlarmRow) {
+	for _, a := range h.Alarms {
+		rows = append(rows, AlarmRow{h.Name, a.Name, a.Text, when(a.Since)})
+	}
+	return rows
 }

@@ -54,6 +54,7 @@ func (s *Server) statusOf(st *fsm.State) Status {
 		if h.State == fsm.HostAlive {
 			out.Hosts.Alive++
 		}
+		out.Alarms = append(out.Alarms, alarmsOf(h)...)
 	}
 	for j, run := range fsm.Beside(st.Jails, st.Runs) {
 		count(&out.Jails, rowOf(st, j, run))

@@ -64,6 +64,15 @@ type Status struct {
 	Records   int        `json:"records"`
 	Wishes    []string   `json:"wishes"`
 	CALocked  bool       `json:"ca_locked,omitempty"` // the host that answered cannot sign: see rexctl ca unlock
+	Alarms    []AlarmRow `json:"alarms,omitempty"`
+}
+
+// AlarmRow is something that a person has to see to.
+type AlarmRow struct {
+	Host  string    `json:"host"` // its name
+	Name  string    `json:"name"` // what it is about: clock, deploy FILE
+	Text  string    `json:"text"`
+	Since time.Time `json:"since"`
 }
 
 // HostCount counts hosts by state.
@@ -190,6 +199,7 @@ type HostRow struct {
 	Features     map[string]string `json:"features,omitempty"`
 	SeenAt       time.Time         `json:"seen_at,omitzero"`
 	Overlay      *HostOverlay      `json:"overlay,omitempty"` // absent: networks do not reach it from other hosts
+	Alarms       []AlarmRow        `json:"alarms,omitempty"`
 }
 
 // HostOverlay is a host's end of the encrypted network between hosts.

@@ -56,12 +56,25 @@ func showStatus(c *cli.Context, s api.Status) error {
 	if s.CALocked {
 		host += ", its CA keys are locked: rexctl ca unlock"
 	}
-	return pairs(envOf(c), [][2]string{
+	kv := [][2]string{
 		{"Cluster", s.ClusterID}, {"Domain", s.Domain}, {"Host", host}, {"Runtime", s.Runtime}, {"Version", s.Version},
 		{"Index", fmt.Sprint(s.Index)}, {"Hosts", fmt.Sprintf("%d, %d alive", s.Hosts.Total, s.Hosts.Alive)}, {"Jails", jails},
 		{"Networks", fmt.Sprint(s.Networks)}, {"Images", fmt.Sprint(s.Images)}, {"Leases", fmt.Sprint(s.Leases)}, {"DNS records", fmt.Sprint(s.Records)},
 		{"Applied", strings.Join(s.Wishes, ", ")},
-	})
+	}
+	return pairs(envOf(c), append(kv, alarms(s.Alarms, true)...))
+}
+
+// alarms are what a person has to see to, for pairs.
+func alarms(rows []api.AlarmRow, host bool) (kv [][2]string) {
+	for _, a := range rows {
+		text := a.Name + ": " + a.Text + " (since " + clock(a.Since) + ")"
+		if host {
+			text = "host " + a.Host + ": " + text
+		}
+		kv = append(kv, [2]string{"ALARM", text})
+	}
+	return kv
 }
 
 func dnsCommand() *cli.Command {

@@ -111,6 +111,7 @@ func showHost(c *cli.Context, r hostShown) error {
 		}
 		kv = append(kv, [2]string{"Overlay", fmt.Sprintf("%s at %s (%s)", o.Address, o.Endpoint, device)}, [2]string{"Overlay key", o.Key + " since " + clock(o.KeyAt)})
 	}
+	kv = append(kv, alarms(r.Alarms, false)...)
 	for _, t := range r.streams {
 		kv = append(kv, [2]string{"Stream", streamLine(t)})
 	}
