@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -27,6 +28,8 @@ type Handler struct {
 	zone    atomic.Pointer[Zone]
 	recurse func(netip.Addr) bool
 	metrics *Metrics
+	cookies cookies
+	limits  limiter
 }
 
 // NewHandler answers SERVFAIL until SetZone: a router that has no zone yet
@@ -40,7 +43,7 @@ func NewHandler(recurse func(netip.Addr) bool, metrics *Metrics) *Handler {
 	if metrics == nil {
 		metrics = NewMetrics(nil)
 	}
-	return &Handler{recurse: recurse, metrics: metrics}
+	return &Handler{recurse: recurse, metrics: metrics, cookies: newCookies()}
 }
 
 // SetZone makes z what is answered from, for all queries from now on.
@@ -54,10 +57,17 @@ func (h *Handler) Zone() *Zone { return h.zone.Load() }
 
 // Answer makes the reply to query in buf, which is overwritten and grows where
 // its capacity does not suffice. It never blocks. No bytes and forward unset
-// mean that the packet deserves no reply (it is too short, or a reply itself).
-// forward set means that the name is not ours and from may have it resolved.
+// mean that the packet deserves no reply (it is too short, a reply itself, or one
+// too many). forward set means that the name is not ours and from may have it resolved.
 func (h *Handler) Answer(buf, query []byte, from netip.AddrPort, udp bool) (reply []byte, forward bool) {
-	return h.answer(buf, query, from, udp, h.metrics.shard(0))
+	w := worker{shard: h.metrics.shard(0), now: uint32(time.Now().Unix())}
+	return h.answer(buf, query, from, udp, &w)
+}
+
+// worker is what one goroutine that answers has of its own.
+type worker struct {
+	shard *shard
+	now   uint32 // Unix seconds
 }
 
 // verdict is what becomes of a query.
@@ -69,51 +79,70 @@ const (
 	foreign          // not a name of ours
 )
 
-// answer is Answer, counting in shard. A query that makes us panic is a bug of
-// ours, but must not be a way to stop the service.
-func (h *Handler) answer(buf, query []byte, from netip.AddrPort, udp bool, shard *shard) (reply []byte, forward bool) {
+// answer is Answer for w. A query that makes us panic is a bug of ours, but must
+// not be a way to stop the service.
+func (h *Handler) answer(buf, query []byte, from netip.AddrPort, udp bool, w *worker) (reply []byte, forward bool) {
 	defer func() {
 		if recover() != nil {
-			shard.panics.Add(1)
+			w.shard.panics.Add(1)
 			reply, forward = failure(buf, query, dns.RcodeServerFailure), false
 		}
 	}()
 	if len(query) < headerLen || query[2]&bitQR != 0 {
-		shard.dropped.Add(1)
+		w.shard.dropped.Add(1)
 		return nil, false
+	}
+	var q question
+	parsed := q.parse(query)
+	source := from.Addr().Unmap()
+	own := h.recurse(source)
+	if parsed && q.cookie != nil {
+		q.proven = h.cookies.valid(q.cookie, source, w.now)
+		h.cookies.server(q.server[:0], q.cookie, source, w.now)
+	}
+	if udp {
+		if what := h.limits.allow(source, own, q.proven, w.now); what != whole {
+			return h.limited(buf, query, what, w), false
+		}
 	}
 	zone := h.zone.Load()
 	if zone == nil {
 		reply = failure(buf, query, dns.RcodeServerFailure)
-		shard.count(dns.TypeNone, reply)
+		w.shard.count(dns.TypeNone, reply)
 		return reply, false
 	}
-	var q question
 	what := unusual
-	if q.parse(query) && plainType(q.typ) {
+	if parsed && plainType(q.typ) {
 		reply, what = q.reply(zone, buf, query, udp)
 	}
 	if what == unusual {
 		reply, what = h.slow(zone, buf, query, udp)
+		reply = q.addCookie(reply)
 	}
 	if what == foreign {
-		if h.mayForward(query, from) {
+		if own && query[2]&bitRD != 0 {
 			return nil, true
 		}
-		reply = failure(buf, query, dns.RcodeRefused)
+		reply = q.addCookie(failure(buf, query, dns.RcodeRefused))
 	}
 	if len(reply) >= headerLen {
-		if reply[2]&bitRD != 0 && h.recurse(from.Addr().Unmap()) {
+		if own && reply[2]&bitRD != 0 {
 			reply[3] |= bitRA
 		}
-		shard.count(q.typ, reply)
+		w.shard.count(q.typ, reply)
 	}
 	return reply, false
 }
 
-// mayForward: only who wants recursion and may have it.
-func (h *Handler) mayForward(query []byte, from netip.AddrPort) bool {
-	return query[2]&bitRD != 0 && h.recurse(from.Addr().Unmap())
+// limited is the reply to a query that is one too many.
+func (h *Handler) limited(buf, query []byte, what allowance, w *worker) []byte {
+	w.shard.limited.Add(1)
+	if what != slip {
+		return nil
+	}
+	reply := failure(buf, query, dns.RcodeSuccess)
+	reply[2] |= bitTC
+	return reply
 }
 
 // question is an ordinary query, taken apart.
@@ -125,6 +154,10 @@ type question struct {
 	edns bool
 	do   bool   // DNSSEC OK, to be repeated (RFC 3225)
 	size uint16 // that the client takes over UDP
+
+	cookie []byte             // of the query: the client's, perhaps with ours; nil without
+	server [serverCookie]byte // ours for it
+	proven bool               // the query had one of ours
 }
 
 // parse takes an ordinary query apart: opcode QUERY, one question of class IN
@@ -175,8 +208,27 @@ func (q *question) parseOPT(rest []byte) bool {
 	}
 	q.edns, q.do = true, rest[7]&0x80 != 0
 	q.size = max(minUDP, min(maxUDP, binary.BigEndian.Uint16(rest[3:])))
+	for options := rest[optLen:]; len(options) > 0; {
+		if len(options) < optHeader {
+			return false
+		}
+		end := optHeader + int(binary.BigEndian.Uint16(options[2:]))
+		if end > len(options) {
+			return false
+		}
+		if binary.BigEndian.Uint16(options) == optCookie && q.cookie == nil { // RFC 7873 section 5.2: only the first counts
+			if !plausibleCookie(end - optHeader) {
+				return false
+			}
+			q.cookie = options[optHeader:end]
+		}
+		options = options[end:]
+	}
 	return true
 }
+
+// plausibleCookie: the client's alone, or with a server's of 8 to 32 bytes.
+func plausibleCookie(n int) bool { return n == clientCookie || n >= 16 && n <= 40 }
 
 // plainType excludes OPT and the types from 128 on, which are questions about
 // the server or the transaction (TKEY, TSIG, IXFR, AXFR, ANY ...).
@@ -212,9 +264,7 @@ func (q *question) reply(zone *Zone, buf, query []byte, udp bool) ([]byte, verdi
 	if udp {
 		limit = int(q.size)
 	}
-	if q.edns {
-		limit -= optLen
-	}
+	limit -= q.optSize()
 	if len(msg) > limit {
 		msg, an = q.shorten(msg, answers, limit, an)
 		ar = 0
@@ -248,12 +298,42 @@ func (q *question) shorten(msg []byte, answers, limit int, an uint16) (out []byt
 	return msg[:end], an
 }
 
+// optSize is how many bytes appendOPT will append for q, if q has EDNS.
+func (q *question) optSize() int {
+	switch {
+	case !q.edns:
+		return 0
+	case q.cookie == nil:
+		return optLen
+	}
+	return optLen + optHeader + cookieLen
+}
+
 func (q *question) appendOPT(msg []byte) []byte {
 	do := byte(0)
 	if q.do {
 		do = 0x80
 	}
-	return append(msg, 0, 0, byte(dns.TypeOPT), maxUDP>>8, maxUDP&0xff, 0, 0, do, 0, 0, 0)
+	msg = append(msg, 0, 0, byte(dns.TypeOPT), maxUDP>>8, maxUDP&0xff, 0, 0, do, 0, 0, 0)
+	if q.cookie == nil {
+		return msg
+	}
+	msg[len(msg)-1] = optHeader + cookieLen
+	msg = append(msg, 0, optCookie, 0, cookieLen)
+	msg = append(msg, q.cookie[:clientCookie]...)
+	return append(msg, q.server[:]...)
+}
+
+// addCookie adds the cookies to a reply that ends with an OPT without options.
+func (q *question) addCookie(reply []byte) []byte {
+	at := len(reply) - optLen
+	if q.cookie == nil || at < headerLen || reply[11] == 0 || string(reply[at:at+3]) != "\x00\x00\x29" || string(reply[at+9:]) != "\x00\x00" {
+		return reply
+	}
+	reply[at+10] = optHeader + cookieLen
+	reply = append(reply, 0, optCookie, 0, cookieLen)
+	reply = append(reply, q.cookie[:clientCookie]...)
+	return append(reply, q.server[:]...)
 }
 
 // failure is a reply of header and, where it can be read, question.
@@ -265,7 +345,7 @@ func failure(buf, query []byte, rcode byte) []byte {
 	var q question
 	parsed := q.parse(query)
 	if parsed {
-		end = q.end
+		end, q.cookie = q.end, nil // whoever calls adds it
 	}
 	msg := append(buf[:0], query[:end]...)
 	msg[2] = bitQR | query[2]&(maskOpcode|bitRD)

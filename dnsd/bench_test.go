@@ -30,7 +30,7 @@ func benchAnswer(b *testing.B, name string, typ uint16) {
 	buf := make([]byte, 0, 1500)
 	b.ReportAllocs()
 	for b.Loop() {
-		if reply, _ := h.Answer(buf, packed, inside, true); len(reply) == 0 {
+		if reply, _ := h.Answer(buf, packed, loopback, true); len(reply) == 0 {
 			b.Fatal("no reply")
 		}
 	}

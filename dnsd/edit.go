@@ -13,7 +13,7 @@ import (
 // change; what it found is copied first. It is over when its Zone is published.
 type edit struct {
 	zone    *Zone
-	chunk   int // how many of a kind are allocated together
+	chunk   int  // how many of a kind are allocated together
 	log     bool // whether changes are to be remembered
 	changes []change
 

@@ -39,8 +39,8 @@ type feedMessage struct {
 	Records json.RawMessage `json:"records,omitempty"` // array of Record
 	Sets    json.RawMessage `json:"sets,omitempty"`    // array of Set
 
-	TakesSets bool `json:"takes_sets,omitempty"` // in follow: sets messages are understood
-	Text    string          `json:"text,omitempty"`
+	TakesSets bool   `json:"takes_sets,omitempty"` // in follow: sets messages are understood
+	Text      string `json:"text,omitempty"`
 }
 
 // chunks are the elements of list as JSON arrays that fit into messages; nil if

@@ -29,6 +29,7 @@ type shard struct {
 	truncated atomic.Uint64
 	dropped   atomic.Uint64
 	panics    atomic.Uint64
+	limited   atomic.Uint64
 	latency   [numBuckets + 1]atomic.Uint64
 	nanos     atomic.Uint64
 	_         [64]byte // the next shard is another worker's cache line
@@ -97,6 +98,8 @@ var (
 		"Packets that deserved no reply.", nil, nil)
 	descPanics = prometheus.NewDesc("rexcarcer_dnsd_panics_total",
 		"Queries that ran into a bug of ours.", nil, nil)
+	descLimited = prometheus.NewDesc("rexcarcer_dnsd_limited_total",
+		"UDP queries beyond their source's rate: every second one was sent to TCP, the others had no reply.", nil, nil)
 	descLatency = prometheus.NewDesc("rexcarcer_dnsd_query_duration_seconds",
 		"From reading a query to writing its reply, without forwards.", nil, nil)
 )
@@ -106,7 +109,7 @@ type collector struct{ m *Metrics }
 
 // Describe implements prometheus.Collector.
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{descQueries, descTruncated, descDropped, descPanics, descLatency} {
+	for _, desc := range []*prometheus.Desc{descQueries, descTruncated, descDropped, descPanics, descLimited, descLatency} {
 		ch <- desc
 	}
 }
@@ -116,6 +119,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	var sum struct {
 		queries                    [numTypes][numRcodes + 1]uint64
 		truncated, dropped, panics uint64
+		limited                    uint64
 		latency                    [numBuckets + 1]uint64
 		nanos                      uint64
 	}
@@ -132,6 +136,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		sum.truncated += s.truncated.Load()
 		sum.dropped += s.dropped.Load()
 		sum.panics += s.panics.Load()
+		sum.limited += s.limited.Load()
 		sum.nanos += s.nanos.Load()
 	}
 	for t := range sum.queries {
@@ -144,6 +149,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(descTruncated, prometheus.CounterValue, float64(sum.truncated))
 	ch <- prometheus.MustNewConstMetric(descDropped, prometheus.CounterValue, float64(sum.dropped))
 	ch <- prometheus.MustNewConstMetric(descPanics, prometheus.CounterValue, float64(sum.panics))
+	ch <- prometheus.MustNewConstMetric(descLimited, prometheus.CounterValue, float64(sum.limited))
 	buckets, total := map[float64]uint64{}, uint64(0)
 	for b, n := range sum.latency {
 		total += n

@@ -77,7 +77,7 @@ func (s *Server) Addrs() (addrs []netip.AddrPort) {
 func (s *Server) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for i, conn := range s.packets {
-		group.Go(func() error { return s.serveUDP(ctx, conn, s.handler.metrics.shard(i)) })
+		group.Go(func() error { return s.serveUDP(ctx, conn, &worker{shard: s.handler.metrics.shard(i)}) })
 	}
 	for _, listener := range s.streams {
 		group.Go(func() error { return s.serveTCP(ctx, listener) })

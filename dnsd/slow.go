@@ -29,6 +29,8 @@ func (h *Handler) slow(zone *Zone, buf, query []byte, udp bool) ([]byte, verdict
 	switch {
 	case tsig != nil: // RFC 8945 section 5.2: we share no key with anybody
 		return h.odd(buf, &msg, dns.RcodeNotAuth), answered
+	case opt != nil && badCookie(opt): // RFC 7873 section 5.2.2
+		return h.odd(buf, &msg, dns.RcodeFormatError), answered
 	case opt != nil && opt.Version() != 0:
 		return h.odd(buf, &msg, dns.RcodeBadVers), answered
 	case asked.Qclass != dns.ClassINET:
@@ -41,6 +43,16 @@ func (h *Handler) slow(zone *Zone, buf, query []byte, udp bool) ([]byte, verdict
 		return h.odd(buf, &msg, dns.RcodeNotImplemented), answered
 	}
 	return h.again(zone, buf, &msg, udp)
+}
+
+// badCookie tells whether opt has a cookie of a length that none can have.
+func badCookie(opt *dns.OPT) bool {
+	for _, option := range opt.Option {
+		if cookie, ok := option.(*dns.EDNS0_COOKIE); ok {
+			return !plausibleCookie(len(cookie.Cookie) / 2) // it is in hexadecimal
+		}
+	}
+	return false
 }
 
 // odd is a reply without records.

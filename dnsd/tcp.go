@@ -50,7 +50,7 @@ func (s *Server) serveStream(ctx context.Context, conn *net.TCPConn) {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	from := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
-	shard := s.handler.metrics.shard(0)
+	w := &worker{shard: s.handler.metrics.shard(0)}
 	reader := bufio.NewReaderSize(conn, 4096)
 	var size [2]byte
 	query, out := make([]byte, 0, 512), make([]byte, 0, 2048)
@@ -70,7 +70,7 @@ func (s *Server) serveStream(ctx context.Context, conn *net.TCPConn) {
 		if _, err := io.ReadFull(reader, query); err != nil {
 			return
 		}
-		reply := s.streamReply(ctx, query, from, shard)
+		reply := s.streamReply(ctx, query, from, w)
 		if len(reply) == 0 { // it deserves none: the client is not a DNS client
 			return
 		}
@@ -83,11 +83,12 @@ func (s *Server) serveStream(ctx context.Context, conn *net.TCPConn) {
 }
 
 // streamReply answers one query, waiting for the resolvers if it must.
-func (s *Server) streamReply(ctx context.Context, query []byte, from netip.AddrPort, shard *shard) []byte {
+func (s *Server) streamReply(ctx context.Context, query []byte, from netip.AddrPort, w *worker) []byte {
 	began := time.Now()
-	reply, forward := s.handler.answer(nil, query, from, false, shard)
+	w.now = uint32(began.Unix())
+	reply, forward := s.handler.answer(nil, query, from, false, w)
 	if !forward {
-		shard.observe(time.Since(began), 1)
+		w.shard.observe(time.Since(began), 1)
 		return reply
 	}
 	if s.forward == nil {

@@ -146,7 +146,7 @@ func (b *batch) peer(i int) netip.AddrPort {
 
 // serveUDP answers what arrives at conn until it is closed: a batch in, a
 // batch out, with two system calls for all of it.
-func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, shard *shard) error {
+func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, w *worker) error {
 	b, err := newBatch(conn)
 	if err != nil {
 		return fmt.Errorf("serve UDP on %s: %w", conn.LocalAddr(), err)
@@ -161,9 +161,10 @@ func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, shard *shard) 
 			continue
 		}
 		began := time.Now()
+		w.now = uint32(began.Unix())
 		b.sent, b.toSend = 0, 0
 		for i := range n {
-			s.serveOne(ctx, conn, b, i, shard)
+			s.serveOne(ctx, conn, b, i, w)
 		}
 		if b.toSend == 0 {
 			continue
@@ -171,15 +172,15 @@ func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, shard *shard) 
 		if err := b.raw.Write(write); err != nil && !s.retry(ctx, "send", err) {
 			return nil
 		}
-		shard.observe(time.Since(began), b.toSend)
+		w.shard.observe(time.Since(began), b.toSend)
 	}
 }
 
 // serveOne answers packet i of b or has it resolved.
-func (s *Server) serveOne(ctx context.Context, conn *net.UDPConn, b *batch, i int, shard *shard) {
+func (s *Server) serveOne(ctx context.Context, conn *net.UDPConn, b *batch, i int, w *worker) {
 	query := b.queries[i][:min(b.in[i].length, maxQuery)]
 	from := b.peer(i)
-	reply, forward := s.handler.answer(b.replies[i][:0], query, from, true, shard)
+	reply, forward := s.handler.answer(b.replies[i][:0], query, from, true, w)
 	switch {
 	case forward:
 		s.resolve(ctx, slices.Clone(query), true, s.sendTo(conn, from, b.peers[i]))

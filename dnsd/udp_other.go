@@ -15,7 +15,7 @@ const canReusePort = false
 func controlSocket(_, _ string, _ syscall.RawConn) error { return nil }
 
 // serveUDP answers what arrives at conn until it is closed, packet by packet.
-func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, shard *shard) error {
+func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, w *worker) error {
 	query, buf := make([]byte, 2048), make([]byte, 0, maxUDP)
 	for {
 		n, from, err := conn.ReadFromUDPAddrPort(query)
@@ -26,7 +26,8 @@ func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, shard *shard) 
 			continue
 		}
 		began := time.Now()
-		reply, forward := s.handler.answer(buf, query[:n], from, true, shard)
+		w.now = uint32(began.Unix())
+		reply, forward := s.handler.answer(buf, query[:n], from, true, w)
 		if forward {
 			s.resolve(ctx, slices.Clone(query[:n]), true, func(late []byte) {
 				// A client that has gone away is no error of ours.
@@ -36,7 +37,7 @@ func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, shard *shard) 
 		}
 		if len(reply) > 0 {
 			_, _ = conn.WriteToUDPAddrPort(reply, from) // as above
-			shard.observe(time.Since(began), 1)
+			w.shard.observe(time.Since(began), 1)
 		}
 	}
 }

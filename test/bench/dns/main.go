@@ -1,10 +1,11 @@
-// Command dns measures dnsd beside CoreDNS's file plugin: the same 20,000
-// records (A and SRV), the same shuffled queries, dnsperf as the client, by
-// turns. It is run by `make bench BENCH=dns`.
+// Command dns measures dnsd beside unbound, NSD and CoreDNS's file plugin: the
+// same 20,000 records (A and SRV), the same shuffled queries with EDNS and a
+// cookie, dnsperf as the client, by turns. Meanwhile a record of ours changes every 20 ms; the peers'
+// stay as they are. It is run by `make bench BENCH=dns`.
 //
 //	go run ./test/bench/dns -coredns .tools/coredns
 //
-// Both servers listen on the loopback interface only, and end with the bench.
+// All servers listen on the loopback interface only, and end with the bench.
 package main
 
 import (
@@ -20,7 +21,7 @@ import (
 )
 
 func main() {
-	coredns := flag.String("coredns", ".tools/coredns", "CoreDNS binary")
+	coredns := flag.String("coredns", "", "CoreDNS binary; without it CoreDNS is not measured")
 	rounds := flag.Int("rounds", 3, "measurements of each server, by turns")
 	seconds := flag.Int("seconds", 3, "length of each measurement")
 	serve := flag.String("serve", "", "(internal) serve the bench's zone with dnsd on this address")
@@ -39,7 +40,13 @@ func main() {
 	}
 }
 
-// bench starts both servers, measures and reports.
+// side is one server and what was measured of it, a value a round.
+type side struct {
+	server         *server
+	rate, cpu, p99 []float64
+}
+
+// bench starts the servers, measures and reports.
 func bench(ctx context.Context, coredns string, rounds, seconds int) (err error) {
 	dir, err := os.MkdirTemp("", "bench-dns")
 	if err != nil {
@@ -54,38 +61,63 @@ func bench(ctx context.Context, coredns string, rounds, seconds int) (err error)
 	if err != nil {
 		return err
 	}
-	if coredns, err = filepath.Abs(coredns); err != nil {
-		return err
+	commands := []struct {
+		name string
+		port int
+		argv []string
+	}{
+		{"dnsd", portOurs, []string{self, "-serve", fmt.Sprintf("127.0.0.1:%d", portOurs)}},
+		{"unbound", portUnbound, []string{"unbound", "-d", "-c", files.unbound}},
+		{"nsd", portNSD, []string{"nsd", "-d", "-c", files.nsd}},
 	}
-	ours, err := start(ctx, "127.0.0.1", portOurs, self, "-serve", fmt.Sprintf("127.0.0.1:%d", portOurs))
-	if err != nil {
-		return err
+	if coredns != "" {
+		if coredns, err = filepath.Abs(coredns); err != nil {
+			return err
+		}
+		commands = append(commands, commands[0])
+		last := &commands[len(commands)-1]
+		last.name, last.port, last.argv = "coredns file", portCoreDNS, []string{coredns, "-conf", files.corefile}
 	}
-	defer func() { err = errors.Join(err, ours.stop()) }()
-	peer, err := start(ctx, "127.0.0.1", portPeer, coredns, "-conf", files.corefile)
-	if err != nil {
-		return err
+	var sides []*side
+	for _, c := range commands {
+		s, err := start(ctx, c.name, "127.0.0.1", c.port, c.argv...)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.stop()) }()
+		sides = append(sides, &side{server: s})
 	}
-	defer func() { err = errors.Join(err, peer.stop()) }()
-
-	rate := report.Row{Name: "20,000 records, A and SRV", Unit: "q/s", PeerName: "coredns file", HigherIsBetter: true}
-	cpu := report.Row{Name: "the same, per CPU second of the server", Unit: "q/CPU-s", PeerName: "coredns file", HigherIsBetter: true}
-	p99 := report.Row{Name: "p99 latency at 20,000 q/s", Unit: "us", PeerName: "coredns file"}
 	for range rounds {
-		for _, side := range []struct {
-			server         *server
-			rate, cpu, p99 *[]float64
-		}{{ours, &rate.Ours, &cpu.Ours, &p99.Ours}, {peer, &rate.Peer, &cpu.Peer, &p99.Peer}} {
-			full, err := measure(ctx, side.server, files.queries, seconds)
-			if err != nil {
+		for _, s := range sides {
+			if err := s.round(ctx, files.queries, seconds); err != nil {
 				return err
 			}
-			latency, err := measureLatency(ctx, side.server, files.queries, seconds)
-			if err != nil {
-				return err
-			}
-			*side.rate, *side.cpu, *side.p99 = append(*side.rate, full.rate), append(*side.cpu, full.perCPU), append(*side.p99, latency)
 		}
 	}
-	return report.Write("dns", []report.Row{rate, cpu, p99})
+	return report.Write("dns", rows(sides))
+}
+
+func (s *side) round(ctx context.Context, queries string, seconds int) error {
+	full, err := measure(ctx, s.server, queries, seconds)
+	if err != nil {
+		return err
+	}
+	latency, err := measureLatency(ctx, s.server, queries, seconds)
+	if err != nil {
+		return err
+	}
+	s.rate, s.cpu, s.p99 = append(s.rate, full.rate), append(s.cpu, full.perCPU), append(s.p99, latency)
+	return nil
+}
+
+// rows has ours, the first of sides, beside each of the others.
+func rows(sides []*side) (rows []report.Row) {
+	ours := sides[0]
+	for _, peer := range sides[1:] {
+		rows = append(rows,
+			report.Row{Name: "20,000 records, A and SRV", Unit: "q/s", PeerName: peer.server.name, HigherIsBetter: true, Ours: ours.rate, Peer: peer.rate},
+			report.Row{Name: "the same, per CPU second of the server", Unit: "q/CPU-s", PeerName: peer.server.name, HigherIsBetter: true, Ours: ours.cpu, Peer: peer.cpu},
+			report.Row{Name: "p99 latency at 20,000 q/s", Unit: "us", PeerName: peer.server.name, Ours: ours.p99, Peer: peer.p99})
+	}
+	return rows
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,11 +19,13 @@ import (
 )
 
 const (
-	portOurs = 15300
-	portPeer = 15301
+	portOurs    = 15300
+	portCoreDNS = 15301
+	portUnbound = 15302
+	portNSD     = 15303
 )
 
-// server is one of the two processes that are measured.
+// server is one of those that are measured: a process, with those that it starts.
 type server struct {
 	name   string
 	port   int
@@ -31,8 +34,8 @@ type server struct {
 }
 
 // start runs argv until it answers on port over TCP.
-func start(ctx context.Context, host string, port int, argv ...string) (*server, error) {
-	s := &server{name: argv[0], port: port, cmd: exec.Command(argv[0], argv[1:]...), output: &bytes.Buffer{}}
+func start(ctx context.Context, name, host string, port int, argv ...string) (*server, error) {
+	s := &server{name: name, port: port, cmd: exec.Command(argv[0], argv[1:]...), output: &bytes.Buffer{}}
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	s.cmd.SysProcAttr = parentDeath()
 	if err := s.cmd.Start(); err != nil {
@@ -61,20 +64,31 @@ func (s *server) stop() error {
 	return nil
 }
 
-// cpu is the processor time of the server so far: user and system, from
-// /proc/PID/stat in ticks of 10 ms.
+// cpu is the processor time of the server so far, all processes of its group
+// together: user and system, from /proc/PID/stat in ticks of 10 ms.
 func (s *server) cpu() (time.Duration, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return 0, err
 	}
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/PID/stat has %d fields", len(fields))
+	group, ticks := strconv.Itoa(s.cmd.Process.Pid), 0
+	for _, path := range stats {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+		if len(fields) < 13 || fields[2] != group {
+			continue
+		}
+		user, errU := strconv.Atoi(fields[11])
+		system, errS := strconv.Atoi(fields[12])
+		if err := errors.Join(errU, errS); err != nil {
+			return 0, err
+		}
+		ticks += user + system
 	}
-	user, errU := strconv.Atoi(fields[11])
-	system, errS := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond, errors.Join(errU, errS)
+	return time.Duration(ticks) * 10 * time.Millisecond, nil
 }
 
 type result struct{ rate, perCPU float64 }
@@ -140,7 +154,8 @@ func measureLatency(ctx context.Context, s *server, queries string, seconds int)
 func dnsperf(ctx context.Context, s *server, queries string, seconds int, more ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(seconds)*time.Second+30*time.Second)
 	defer cancel()
-	args := append([]string{"-s", "127.0.0.1", "-p", strconv.Itoa(s.port), "-d", queries, "-c", "16", "-T", "1", "-q", "200", "-l", strconv.Itoa(seconds)}, more...)
+	args := append([]string{"-s", "127.0.0.1", "-p", strconv.Itoa(s.port), "-d", queries, "-c", "16", "-T", "1", "-q", "200", "-l", strconv.Itoa(seconds),
+		"-e", "-E", "10:0123456789abcdef"}, more...) // EDNS, and a client's cookie
 	cmd := exec.CommandContext(ctx, "dnsperf", args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	out, err := cmd.CombinedOutput()

@@ -2,7 +2,8 @@ package main
 
 import "syscall"
 
-// parentDeath lets a server end when the bench is killed.
+// parentDeath lets a server end when the bench is killed, and gives it a process
+// group of its own.
 func parentDeath() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
 }
