@@ -18,20 +18,20 @@ import (
 // for s.Stdin to end: a read that is under way when the command ends is left
 // behind. s.Resize may be nil.
 func (c *Client) Exec(ctx context.Context, jail string, r ExecRequest, s ExecStreams) (int, error) {
-	return c.enter(ctx, "/v1/jails/"+url.PathEscape(jail)+"/exec", "exec in jail "+jail, r, s)
+	return c.enter(ctx, "/v1/jails/"+url.PathEscape(jail)+"/exec", nil, "exec in jail "+jail, r, s)
 }
 
 // DebugImage does the same in a throw-away jail on an image.
 func (c *Client) DebugImage(ctx context.Context, image string, r ExecRequest, s ExecStreams) (int, error) {
-	return c.enter(ctx, "/v1/images/"+url.PathEscape(image)+"/debug", "look into image "+image, r, s)
+	return c.enter(ctx, "/v1/images/"+url.PathEscape(image)+"/debug", nil, "look into image "+image, r, s)
 }
 
-func (c *Client) enter(ctx context.Context, path, what string, r ExecRequest, s ExecStreams) (int, error) {
+func (c *Client) enter(ctx context.Context, path string, q url.Values, what string, r ExecRequest, s ExecStreams) (int, error) {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return 0, fmt.Errorf("%s: encode: %w", what, err)
 	}
-	req, err := c.request(ctx, "POST", path, nil, bytes.NewReader(b))
+	req, err := c.request(ctx, "POST", path, q, bytes.NewReader(b))
 	if err != nil {
 		return 0, err
 	}

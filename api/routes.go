@@ -1,6 +1,8 @@
 package api
 
 import (
+	"slices"
+
 	"github.com/rexcarcer/rexcarcer/fsm"
 	"github.com/rexcarcer/rexcarcer/spec"
 )
@@ -31,7 +33,9 @@ var (
 	pBase    = param{"base", "integer", "instead of If-Match: the plan's base_index"}
 )
 
-func routes() []route { return withPast(append(append(table(), moveRoutes()...), trustRoutes()...)) }
+func routes() []route {
+	return withPast(slices.Concat(table(), moveRoutes(), trustRoutes(), foundRoutes()))
+}
 
 func table() []route {
 	return []route{

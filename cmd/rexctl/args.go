@@ -9,7 +9,7 @@ import (
 
 // rawAfter lists commands whose arguments are somebody else's command line
 // after so many words of ours: `rexctl exec web-1 ls -l`.
-var rawAfter = map[string]int{"exec": 1, "jail exec": 1, "image debug": 1, "run": 1}
+var rawAfter = map[string]int{"exec": 1, "jail exec": 1, "image debug": 1, "run": 1, "network console": 1}
 
 // arrange puts flags before arguments, which is all that urfave/cli reads, so
 // that people may put them anywhere: `rexctl logs web-1 -f`. What follows "--"

@@ -30,6 +30,8 @@ var examples = map[string]string{
 	"rexctl jail move":        "rexctl jail move postgres --to host2",
 	"rexctl move ls":          "rexctl move ls --filter phase=failed",
 	"rexctl network create":   "rexctl network create lab --subnet 192.168.77.0/24 --nat",
+	"rexctl network explain":  "rexctl network explain web-1",
+	"rexctl network console":  "rexctl network console lab -- ping -c 1 web-1",
 	"rexctl network rm":       "rexctl network rm lab --yes",
 	"rexctl run":              "rexctl run --rm --network lab web -- sh -c 'ip addr; exit 3'",
 	"rexctl network ls":       "rexctl network ls",

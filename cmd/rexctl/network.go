@@ -10,12 +10,9 @@ import (
 )
 
 func networkCommand() *cli.Command {
-	return &cli.Command{Name: "network", Usage: "networks: create, ls, show, leases, rm", Subcommands: []*cli.Command{
+	return &cli.Command{Name: "network", Usage: "networks: create, ls, show, leases, explain, console, rm", Subcommands: []*cli.Command{
 		networkCreateCommand(),
-		{
-			Name: "ls", Usage: "list networks",
-			Action: asking(0, 0, func(c *cli.Context, a *api.Client) ([]api.NetworkRow, error) { return a.Networks(c.Context) }, listNetworks),
-		},
+		networkLsCommand(),
 		{
 			Name: "show", Usage: "all about a network", ArgsUsage: "NETWORK",
 			Action: asking(1, 1, func(c *cli.Context, a *api.Client) (api.NetworkRow, error) {
@@ -28,24 +25,8 @@ func networkCommand() *cli.Command {
 				return a.Leases(c.Context, c.Args().First())
 			}, listLeases),
 		},
-		networkRmCommand(),
+		networkExplainCommand(), networkConsoleCommand(), networkRmCommand(),
 	}}
-}
-
-func listNetworks(c *cli.Context, rows []api.NetworkRow) error {
-	return list(c, rows, func(r api.NetworkRow) string { return r.Name }, []column[api.NetworkRow]{
-		{title: "NAME", get: func(r api.NetworkRow) string { return r.Name }},
-		{title: "SUBNET", get: func(r api.NetworkRow) string { return r.Subnet.String() }},
-		{title: "GATEWAY", get: func(r api.NetworkRow) string { return r.Gateway.String() }},
-		{title: "NAT", get: func(r api.NetworkRow) string { return yes(r.NAT) }},
-		{title: "LEASES", get: func(r api.NetworkRow) string { return fmt.Sprint(r.Leases) }},
-		{title: "FREE", get: func(r api.NetworkRow) string { return fmt.Sprint(r.Free) }},
-		{title: "PUBLISH", get: published},
-		{title: "WISH", get: func(r api.NetworkRow) string { return r.Wish }},
-		{title: "SUBNET6", wide: true, get: func(r api.NetworkRow) string { return r.Subnet6 }},
-		{title: "ALLOW", wide: true, get: func(r api.NetworkRow) string { return strings.Join(r.Allow, ",") }},
-		{title: "ID", wide: true, get: func(r api.NetworkRow) string { return r.ID }},
-	})
 }
 
 func published(r api.NetworkRow) string {

@@ -59,6 +59,15 @@ var holder = []string{"/bin/sh", "-c", "while :; do sleep 3600; done"}
 // Shell runs a command, with a terminal if it says so, in a jail of its own on an image: with the network, the limits
 // and the rights of RUN. Nothing of it is left. Exec.Env is added to the image's.
 func (b *Builder) Shell(ctx context.Context, imageKey string, x jail.Exec) (code int, err error) {
+	return b.shell(ctx, imageKey, x, b.attach, buildCaps)
+}
+
+// ShellIn is Shell in a network that somebody else made, without the rights of RUN.
+func (b *Builder) ShellIn(ctx context.Context, imageKey string, net Network, x jail.Exec) (code int, err error) {
+	return b.shell(ctx, imageKey, x, func(context.Context, string) (Network, error) { return net, nil }, nil)
+}
+
+func (b *Builder) shell(ctx context.Context, imageKey string, x jail.Exec, attach func(context.Context, string) (Network, error), caps []string) (code int, err error) {
 	defer b.c.Store.Hold()()
 	img, err := b.c.Store.Image(imageKey)
 	if err != nil {
@@ -81,7 +90,7 @@ func (b *Builder) Shell(ctx context.Context, imageKey string, x jail.Exec) (code
 		return 0, err
 	}
 	defer late(func(context.Context) error { return os.RemoveAll(dir) })
-	net, err := b.attach(ctx, id)
+	net, err := attach(ctx, id)
 	if err != nil {
 		return 0, err
 	}
@@ -91,6 +100,7 @@ func (b *Builder) Shell(ctx context.Context, imageKey string, x jail.Exec) (code
 		return 0, err
 	}
 	spec := b.jailOn(root, id, net, mounts)
+	spec.AddCaps = caps
 	spec.Argv, spec.LogPath = holder, filepath.Join(dir, "log")
 	spec.Env = append(b.ownEnv(), img.Env...)
 	defer late(func(ctx context.Context) error { return b.c.Jails.Remove(ctx, id) })
