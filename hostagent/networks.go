@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"reflect"
 	"slices"
 	"sync"
@@ -37,20 +36,6 @@ func newNetworks(a *Agent) (*networks, error) {
 		routers: map[string]*router{}, ready: map[string]error{}, changed: make(chan struct{})}, err
 }
 
-// NetworksOf is the pure part: what s wants of this host's networks. Every
-// host carries every network, so that a jail placed on it never waits.
-func NetworksOf(s *fsm.State) netd.Config {
-	var c netd.Config
-	for _, n := range s.Networks.All {
-		out := netd.Network{Name: n.Name, ID: n.ID, Subnet: n.Subnet, Subnet6: n.Subnet6, NAT: n.NAT, Allow: n.Allow}
-		for _, p := range n.Publish {
-			out.Publish = append(out.Publish, netd.Publish{HostPort: p.Port, Proto: p.Proto, Members: membersOf(s, n.Name, p.Service)})
-		}
-		c.Networks = append(c.Networks, out)
-	}
-	return c
-}
-
 // Check says what on this host stands in the way of the networks that w
 // declares: a published port that is taken, a subnet that the host uses.
 // Nothing is changed. The error is a *fsm.Refusal.
@@ -66,7 +51,7 @@ func (a *Agent) Check(ctx context.Context, w *spec.Wish) error {
 			out.ID = known.ID
 		}
 		for _, p := range n.Publish {
-			out.Publish = append(out.Publish, netd.Publish{HostPort: p.Port, Proto: p.Proto})
+			out.Publish = append(out.Publish, netd.Publish{HostPort: p.Port, Proto: p.Proto, Shared: p.Shared})
 		}
 		c.Networks = append(c.Networks, out)
 	}
@@ -74,28 +59,6 @@ func (a *Agent) Check(ctx context.Context, w *spec.Wish) error {
 		return &fsm.Refusal{Code: fsm.CodeInvalid, Object: "host " + a.c.Name, Text: err.Error()}
 	}
 	return nil
-}
-
-// membersOf lists the healthy members of a service in one network, sorted.
-func membersOf(s *fsm.State, network, service string) []netip.AddrPort {
-	var out []netip.AddrPort
-	for name, j := range s.Jails.All {
-		i := slices.IndexFunc(j.Addrs, func(a fsm.Addr) bool { return a.Network == network })
-		if i < 0 {
-			continue
-		}
-		run, ok := s.Runs.Get(name)
-		if !ok || run.Phase != fsm.Running || run.Health != fsm.HealthHealthy {
-			continue
-		}
-		for _, sv := range j.Spec.Services {
-			if sv.Name == service {
-				out = append(out, netip.AddrPortFrom(j.Addrs[i].Addr, sv.Port))
-			}
-		}
-	}
-	slices.SortFunc(out, netip.AddrPort.Compare)
-	return out
 }
 
 // run follows State until ctx ends.
@@ -107,9 +70,11 @@ func (n *networks) run(ctx context.Context) {
 		s := n.a.c.Cluster.State()
 		made, err := n.pass(ctx, n.want(s))
 		wait, err2 := n.overlay.pass(ctx, s, made)
-		if err = errors.Join(err, err2); wait > 0 {
+		drain, err3 := n.a.c.Nets.Drain(ctx, n.a.c.Clock())
+		if wait = soonest(wait, drain); wait > 0 {
 			again = time.After(wait)
 		}
+		err = errors.Join(err, err2, err3)
 		n.settle(s.Index)
 		if err != nil && ctx.Err() == nil {
 			n.a.c.Log.Warn("networks are not as wanted, trying again", "err", err)
@@ -125,6 +90,14 @@ func (n *networks) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// soonest is the shorter of two waits; 0 is none.
+func soonest(a, b time.Duration) time.Duration {
+	if a == 0 || b > 0 && b < a {
+		return b
+	}
+	return a
 }
 
 func (n *networks) want(s *fsm.State) netd.Config {

@@ -111,11 +111,14 @@ func keepLocal(s *fsm.State, host fsm.HostID, n *netd.Network) {
 		if j, ok := s.Jails.Get(string(r.Jail)); ok {
 			for _, a := range j.Addrs {
 				here[a.Addr] = true
+				here[a.Addr6] = true
 			}
 		}
 	}
 	for i := range n.Publish {
-		n.Publish[i].Members = slices.DeleteFunc(n.Publish[i].Members, func(m netip.AddrPort) bool { return !here[m.Addr()] })
+		elsewhere := func(m netip.AddrPort) bool { return !here[m.Addr()] }
+		n.Publish[i].Members = slices.DeleteFunc(n.Publish[i].Members, elsewhere)
+		n.Publish[i].Members6 = slices.DeleteFunc(n.Publish[i].Members6, elsewhere)
 	}
 }
 

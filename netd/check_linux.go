@@ -29,19 +29,28 @@ func (d *linux) Check(ctx context.Context, c Config) error {
 			errs = append(errs, o)
 		}
 		for _, p := range n.Publish {
-			if _, have := d.reserved[portKey(p)]; have {
-				continue
-			}
-			fd, err := d.bind(p)
-			switch {
-			case errors.Is(err, unix.EADDRINUSE):
-				errs = append(errs, &PortTakenError{Network: n.Name, Port: p.HostPort, Proto: p.Proto, Process: d.holder(p)})
-			case err != nil:
-				errs = append(errs, &NetworkError{Network: n.Name, Err: fmt.Errorf("network %s: port %s: %w", n.Name, portKey(p), err)})
-			default:
-				_ = unix.Close(fd) // it was only a try
-			}
+			errs = append(errs, d.tryPort(n, p))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// tryPort says why a port cannot be had, or nil.
+func (d *linux) tryPort(n Network, p Publish) error {
+	for _, f := range n.families() {
+		if _, have := d.reserved[portKey(p, f)]; have {
+			continue
+		}
+		fd, err := d.bind(p, f)
+		switch {
+		case errors.Is(err, unix.EAFNOSUPPORT) && f == unix.AF_INET6:
+		case errors.Is(err, unix.EADDRINUSE):
+			return &PortTakenError{Network: n.Name, Port: p.HostPort, Proto: p.Proto, Process: d.holder(p)}
+		case err != nil:
+			return &NetworkError{Network: n.Name, Err: fmt.Errorf("network %s: port %s: %w", n.Name, portKey(p, f), err)}
+		default:
+			_ = unix.Close(fd) // it was only a try
+		}
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Config is the whole wish for the networks of this host. A network that is not in it is removed.
@@ -37,9 +38,22 @@ type Network struct {
 	MTU     int          // bytes, 1280..65535; 0 is 1500
 	NAT     bool         // jails reach the outside through the router
 	Publish []Publish    // ports of the host
+	Open    []Open       // networks whose jails may connect to some ports of this one
 	Allow   []string     // names of networks whose jails may connect to jails of this one; unknown ones are ignored
 	Meshed  bool         // it goes on on other hosts, by Config.Mesh
 	VLAN    int          // 1..4094: it goes on on other hosts, by this VLAN of Config.Trunk; 0: it does not. Not with Meshed
+}
+
+// Open lets jails of the network From connect to some ports.
+type Open struct {
+	From  string // an unknown name is ignored
+	Ports []Ports
+}
+
+// Ports is a range of ports of one protocol.
+type Ports struct {
+	First, Last uint16 // 1..65535, First <= Last
+	Proto       string // "tcp" or "udp"
 }
 
 // Publish forwards one port of the host to members, each new connection to the next.
@@ -47,6 +61,11 @@ type Publish struct {
 	HostPort uint16 // 1..65535
 	Proto    string // "tcp" or "udp"; "" is tcp
 	Members  []netip.AddrPort
+	Members6 []netip.AddrPort // for who comes by IPv6; in Subnet6
+	Name     string           // for words only
+	Shared   bool             // other networks that say so too may have the same port
+	HTTP     bool             // the router itself listens there: a proxy, which somebody else runs
+	Drain    time.Duration    // how long connections to a member that left go on; 0 is for ever
 }
 
 // NSConfig is the whole wish for the network namespace of one jail.
@@ -136,6 +155,18 @@ func (n Network) check() error {
 				return fmt.Errorf("network %s: publish %d: member %v is not in %v", n.Name, p.HostPort, m, n.Subnet)
 			}
 		}
+		for _, m := range p.Members6 {
+			if !n.Subnet6.IsValid() || !n.Subnet6.Contains(m.Addr()) || m.Port() == 0 {
+				return fmt.Errorf("network %s: publish %d: member %v is not in %v", n.Name, p.HostPort, m, n.Subnet6)
+			}
+		}
+	}
+	for _, o := range n.Open {
+		for _, p := range o.Ports {
+			if p.First == 0 || p.Last < p.First || (p.Proto != "tcp" && p.Proto != "udp") {
+				return fmt.Errorf("network %s: open to %s: %d-%d/%s: not tcp or udp ports", n.Name, o.From, p.First, p.Last, p.Proto)
+			}
+		}
 	}
 	return nil
 }
@@ -151,11 +182,17 @@ func (c Config) carries(n Network) error {
 	return nil
 }
 
+// holder is the network that has a published port.
+type holder struct {
+	network string
+	shared  bool
+}
+
 // normalize returns the networks that can be made so, masked and sorted by name, and an error for each other one.
 func (c Config) normalize() (ok []Network, errs []error) {
 	nets := slices.Clone(c.Networks)
 	slices.SortStableFunc(nets, func(a, b Network) int { return strings.Compare(a.Name, b.Name) })
-	ports := map[string]string{}
+	ports := map[string]holder{}
 	for _, n := range nets {
 		err := n.check()
 		if err == nil {
@@ -177,14 +214,15 @@ func (c Config) normalize() (ok []Network, errs []error) {
 		n.Subnet, n.Subnet6 = n.Subnet.Masked(), n.Subnet6.Masked()
 		var keep []Publish
 		for _, p := range n.Publish {
-			key := fmt.Sprintf("%d/%s", p.HostPort, p.proto())
-			if first, taken := ports[key]; taken {
+			key := portKeyOf(p)
+			if first, taken := ports[key]; taken && (first.network == n.Name || !first.shared || !p.Shared) {
 				errs = append(errs, &NetworkError{Network: n.Name, Err: fmt.Errorf(
-					"network %s: port %s is published by network %s already: choose another port", n.Name, key, first)})
+					"network %s: port %s is published by network %s already: choose another port", n.Name, key, first.network)})
 				continue
 			}
-			ports[key] = n.Name
-			keep = append(keep, Publish{HostPort: p.HostPort, Proto: p.proto(), Members: slices.Clone(p.Members)})
+			ports[key] = holder{n.Name, p.Shared}
+			p.Proto, p.Members, p.Members6 = p.proto(), slices.Clone(p.Members), slices.Clone(p.Members6)
+			keep = append(keep, p)
 		}
 		slices.SortFunc(keep, func(a, b Publish) int {
 			return int(a.HostPort) - int(b.HostPort) + 1<<17*strings.Compare(a.Proto, b.Proto)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -24,6 +25,13 @@ type Driver interface {
 
 	// Check returns what would stand in the way of Set(c), with the same errors, and changes nothing.
 	Check(ctx context.Context, c Config) error
+
+	// Drain cuts connections by published ports to members that left so long ago as the port's Drain says, and returns
+	// in how long it has something to do again; 0 is when Set was called. It starts to count when it first sees them.
+	Drain(ctx context.Context, now time.Time) (again time.Duration, err error)
+
+	// Rules returns the effective rules of a network that was Set, in words.
+	Rules(network string) ([]Rule, error)
 
 	// Reach makes the ways to addresses of meshed networks that other hosts run exactly remote: routes to the mesh, and
 	// answers for them to neighbours. Networks and the mesh's device must be there; after Set it has to be called again.

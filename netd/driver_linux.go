@@ -30,6 +30,7 @@ type linux struct {
 	setMu    sync.Mutex        // one of Set, Sweep and Teardown at a time
 	applied  map[string]string // guarded by setMu; namespace ("" for the host) to the rules last written there
 	reach    reach             // guarded by setMu
+	drains   drains            // guarded by setMu
 	reserved map[string]int    // guarded by setMu; "port/proto" to the descriptor that holds it
 
 	mu   sync.RWMutex       // read: a jail changes; write: the host's rules are written anew
@@ -49,8 +50,9 @@ type linux struct {
 // network is one that was Set.
 type network struct {
 	Network
-	bridge int   // interface index
-	mesh   *Mesh // nil: nothing of it is on other hosts
+	planned plannedNetwork
+	bridge  int   // interface index
+	mesh    *Mesh // nil: nothing of it is on other hosts
 }
 
 // New returns the driver of this host. It makes nothing yet; Close it.
@@ -128,7 +130,7 @@ func (d *linux) Probe(ctx context.Context) error {
 	if err := inNewNS(func() error { return nil }); err != nil {
 		return fmt.Errorf("this kernel or container allows no network namespaces: %w", err)
 	}
-	text := hostRules(d.table, nil, nil) + bridgeRules(d.table, nil, nil)
+	text := hostRules(d.table, nil, fences{}) + bridgeRules(d.table, nil, nil)
 	_, err := d.o.Runner.Run(ctx, run.Cmd{Argv: []string{"nft", "--check", "-f", "-"}, Stdin: strings.NewReader(text), NetNS: d.o.HostNS})
 	if err != nil {
 		return fmt.Errorf("nftables (package nftables, kernel modules nf_tables and nft_meta): %w", err)

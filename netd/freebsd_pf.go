@@ -2,6 +2,7 @@ package netd
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -184,16 +185,28 @@ func routerText(n plannedNetwork, others []netip.Prefix) pfText {
 func (r *pfRules) peer(n plannedNetwork, p peer) {
 	six := n.v6() && p.Subnet6.IsValid()
 	if p.In {
-		r.add("pass in quick on %s inet from %s to %s keep state", peerEnd(n.ID, p.ID), p.Subnet, n.Subnet)
+		r.between(peerEnd(n.ID, p.ID), p.Subnet, n.Subnet, "inet", p.InPorts)
 		if six {
-			r.add("pass in quick on %s inet6 from %s to %s keep state", peerEnd(n.ID, p.ID), p.Subnet6, n.Subnet6)
+			r.between(peerEnd(n.ID, p.ID), p.Subnet6, n.Subnet6, "inet6", p.InPorts)
 		}
 	}
 	if p.Out {
-		r.add("pass in quick on %s inet from %s to %s keep state", lanName(n.ID), n.Subnet, p.Subnet)
+		r.between(lanName(n.ID), n.Subnet, p.Subnet, "inet", p.OutPorts)
 		if six {
-			r.add("pass in quick on %s inet6 from %s to %s keep state", lanName(n.ID), n.Subnet6, p.Subnet6)
+			r.between(lanName(n.ID), n.Subnet6, p.Subnet6, "inet6", p.OutPorts)
 		}
+	}
+}
+
+// between passes what comes in by nic, to some ports or to all.
+func (r *pfRules) between(nic string, from, to netip.Prefix, family string, ports []Ports) {
+	if len(ports) == 0 {
+		r.add("pass in quick on %s %s from %s to %s keep state", nic, family, from, to)
+		return
+	}
+	lists := portLists(ports, ":")
+	for _, proto := range slices.Sorted(maps.Keys(lists)) {
+		r.add("pass in quick on %s %s proto %s from %s to %s port { %s } keep state", nic, family, proto, from, to, strings.Join(lists[proto], ", "))
 	}
 }
 

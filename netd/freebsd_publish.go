@@ -23,8 +23,13 @@ func (d *freebsd) publish(ctx context.Context, nets []Network) (map[string][]Pub
 	if err := d.relays.keep(wanted); err != nil {
 		errs = append(errs, fmt.Errorf("give back published ports: %w", err))
 	}
+	owner := map[string]string{}
 	for _, n := range nets {
 		for _, p := range n.Publish {
+			if err := cannotPublish(n, p, owner); err != nil {
+				errs = append(errs, err)
+				continue
+			}
 			if err := d.relays.ensure(p, d.refuses(nets)); err != nil {
 				errs = append(errs, d.portError(ctx, n, p, err))
 				continue
@@ -33,6 +38,20 @@ func (d *freebsd) publish(ctx context.Context, nets []Network) (map[string][]Pub
 		}
 	}
 	return got, errs
+}
+
+// cannotPublish names what is not there on FreeBSD: a proxy, and a port of several networks. owner is who has a port.
+func cannotPublish(n Network, p Publish, owner map[string]string) error {
+	other, taken := owner[portKeyOf(p)]
+	switch {
+	case p.HTTP:
+		return &NetworkError{Network: n.Name, Err: fmt.Errorf("network %s: publish %s: mode http is not there on FreeBSD: leave mode out", n.Name, portKeyOf(p))}
+	case taken:
+		return &NetworkError{Network: n.Name, Err: fmt.Errorf("network %s: port %s is published by network %s already, and FreeBSD shares no ports: choose another port",
+			n.Name, portKeyOf(p), other)}
+	}
+	owner[portKeyOf(p)] = n.Name
+	return nil
 }
 
 // refuses: jails use a service by its name. They reach a published port neither by the host's address on their bridge, nor

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Show reads a network from the kernel.
@@ -95,4 +96,16 @@ func plainAddrs(x iface) []netip.Addr {
 	}
 	slices.SortFunc(out, netip.Addr.Compare)
 	return out
+}
+
+// Drain does nothing: pf keeps the states of connections to members that left until they end.
+func (d *freebsd) Drain(ctx context.Context, _ time.Time) (time.Duration, error) { return 0, ctx.Err() }
+
+// Rules are not told in words here.
+func (d *freebsd) Rules(network string) ([]Rule, error) {
+	ns, err := d.RouterNS(network)
+	if err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("network %s: rules are told in words on Linux only: look at `jexec %s pfctl -s rules`", network, ns)
 }

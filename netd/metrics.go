@@ -10,6 +10,7 @@ import (
 type metrics struct {
 	seconds *prometheus.HistogramVec // by op
 	errors  *prometheus.CounterVec   // by op
+	cut     prometheus.Counter
 }
 
 // newMetrics registers the metrics; a nil Registerer means that nobody wants them.
@@ -25,8 +26,11 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rexcarcer_netd_operation_errors_total", Help: "Operations on the host's networks that ended in an error.",
 		}, []string{"op"}),
+		cut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rexcarcer_netd_drained_connections_total", Help: "Connections by published ports that were cut because their member had left.",
+		}),
 	}
-	for _, c := range []prometheus.Collector{m.seconds, m.errors} {
+	for _, c := range []prometheus.Collector{m.seconds, m.errors, m.cut} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -34,7 +38,13 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-// observe is deferred: op is one of set, attach, detach, sweep.
+func (m *metrics) drained(connections uint) {
+	if m != nil {
+		m.cut.Add(float64(connections))
+	}
+}
+
+// observe is deferred: op is one of set, attach, detach, sweep, drain.
 func (m *metrics) observe(op string, begin time.Time, err *error) {
 	if m == nil {
 		return

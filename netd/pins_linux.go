@@ -55,7 +55,7 @@ func pinDeleteEach(c *conn, table string, pins []pin, sets []string) error {
 			switch set {
 			case setAddr4:
 				one[0].Addr = p.Addr
-			case setAddr6:
+			case setAddr6, setND:
 				one[0].Addr6 = p.Addr6
 			}
 			err := pinChange(c, table, true, one, []string{set})

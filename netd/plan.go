@@ -1,10 +1,13 @@
 package netd
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // used is an address range that the host uses already.
@@ -89,12 +92,55 @@ func peers(nets []Network) map[string][]peer {
 	out := map[string][]peer{}
 	for _, a := range nets {
 		for _, b := range nets {
-			in, toB := slices.Contains(a.Allow, b.Name), slices.Contains(b.Allow, a.Name)
+			in, inPorts := a.opens(b.Name)
+			toB, outPorts := b.opens(a.Name)
 			if a.Name != b.Name && (in || toB) {
-				out[a.Name] = append(out[a.Name], peer{ID: b.ID, Subnet: b.Subnet, Subnet6: b.Subnet6,
-					Gateway: b.Gateway(), Gateway6: b.Gateway6(), In: in, Out: toB})
+				out[a.Name] = append(out[a.Name], peer{Name: b.Name, ID: b.ID, Subnet: b.Subnet, Subnet6: b.Subnet6,
+					Gateway: b.Gateway(), Gateway6: b.Gateway6(), In: in, Out: toB, InPorts: inPorts, OutPorts: outPorts})
 			}
 		}
+	}
+	return out
+}
+
+// opens says whether jails of the network from may connect to n, and to which ports; none are all.
+func (n Network) opens(from string) (bool, []Ports) {
+	if slices.Contains(n.Allow, from) {
+		return true, nil
+	}
+	for _, o := range n.Open {
+		if o.From == from && len(o.Ports) > 0 {
+			return true, merged(o.Ports)
+		}
+	}
+	return false, nil
+}
+
+// merged sorts ranges and makes one of those that meet: a set of the kernel takes no range twice.
+func merged(ports []Ports) []Ports {
+	ports = slices.SortedFunc(slices.Values(ports), func(a, b Ports) int {
+		return cmp.Or(strings.Compare(a.Proto, b.Proto), cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last))
+	})
+	var out []Ports
+	for _, p := range ports {
+		if k := len(out) - 1; k >= 0 && out[k].Proto == p.Proto && int(p.First) <= int(out[k].Last)+1 {
+			out[k].Last = max(out[k].Last, p.Last)
+			continue
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// portLists are the ports of each protocol, with separator between the ends of a range: {"tcp": ["443", "8000-8100"]}.
+func portLists(ports []Ports, separator string) map[string][]string {
+	out := map[string][]string{}
+	for _, p := range ports {
+		text := strconv.Itoa(int(p.First))
+		if p.Last != p.First {
+			text += separator + strconv.Itoa(int(p.Last))
+		}
+		out[p.Proto] = append(out[p.Proto], text)
 	}
 	return out
 }

@@ -19,7 +19,9 @@ func (d *linux) reserve(nets []Network) (map[string][]Publish, []error) {
 	wanted := map[string]bool{}
 	for _, n := range nets {
 		for _, p := range n.Publish {
-			wanted[portKey(p)] = true
+			for _, f := range n.families() {
+				wanted[portKey(p, f)] = true
+			}
 		}
 	}
 	for key, fd := range d.reserved {
@@ -30,17 +32,9 @@ func (d *linux) reserve(nets []Network) (map[string][]Publish, []error) {
 	}
 	for _, n := range nets {
 		for _, p := range n.Publish {
-			if _, have := d.reserved[portKey(p)]; !have {
-				fd, err := d.bind(p)
-				if errors.Is(err, unix.EADDRINUSE) {
-					errs = append(errs, &PortTakenError{Network: n.Name, Port: p.HostPort, Proto: p.Proto, Process: d.holder(p)})
-					continue
-				}
-				if err != nil {
-					errs = append(errs, &NetworkError{Network: n.Name, Err: fmt.Errorf("network %s: reserve port %s: %w", n.Name, portKey(p), err)})
-					continue
-				}
-				d.reserved[portKey(p)] = fd
+			if err := d.reservePort(n, p); err != nil {
+				errs = append(errs, err)
+				continue
 			}
 			got[n.Name] = append(got[n.Name], p)
 		}
@@ -48,24 +42,65 @@ func (d *linux) reserve(nets []Network) (map[string][]Publish, []error) {
 	return got, errs
 }
 
-func portKey(p Publish) string { return fmt.Sprintf("%d/%s", p.HostPort, p.Proto) }
+// reservePort takes the port of p for each family of n, or says why not.
+func (d *linux) reservePort(n Network, p Publish) error {
+	for _, f := range n.families() {
+		if _, have := d.reserved[portKey(p, f)]; have {
+			continue
+		}
+		fd, err := d.bind(p, f)
+		switch {
+		case errors.Is(err, unix.EAFNOSUPPORT) && f == unix.AF_INET6:
+			continue // a kernel without IPv6: nobody else has the port there either
+		case errors.Is(err, unix.EADDRINUSE):
+			return &PortTakenError{Network: n.Name, Port: p.HostPort, Proto: p.Proto, Process: d.holder(p)}
+		case err != nil:
+			return &NetworkError{Network: n.Name, Err: fmt.Errorf("network %s: reserve port %s: %w", n.Name, portKey(p, f), err)}
+		}
+		d.reserved[portKey(p, f)] = fd
+	}
+	return nil
+}
+
+// families are those in which the ports of n are published.
+func (n Network) families() []int {
+	if n.Subnet6.IsValid() {
+		return []int{unix.AF_INET, unix.AF_INET6}
+	}
+	return []int{unix.AF_INET}
+}
+
+func portKey(p Publish, family int) string {
+	if family == unix.AF_INET6 {
+		return portKeyOf(p) + "6"
+	}
+	return portKeyOf(p)
+}
 
 // bind takes a port without listening: a TCP port that is bound only answers with a reset.
-func (d *linux) bind(p Publish) (fd int, err error) {
+func (d *linux) bind(p Publish, family int) (fd int, err error) {
 	kind := unix.SOCK_STREAM
 	if p.Proto == "udp" {
 		kind = unix.SOCK_DGRAM
 	}
 	err = inNS(d.hostFD, func() error {
-		fd, err = unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
+		fd, err = unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
 		return err
 	})
 	if err != nil {
 		return -1, err
 	}
-	if err = unix.Bind(fd, &unix.SockaddrInet4{Port: int(p.HostPort)}); err == nil && p.Proto == "udp" {
-		// A connected socket receives from its peer only: datagrams of others are refused, not swallowed.
-		err = unix.Connect(fd, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{127, 0, 0, 1}})
+	// A connected socket receives from its peer only: datagrams of others are refused, not swallowed.
+	var own, peer unix.Sockaddr = &unix.SockaddrInet4{Port: int(p.HostPort)}, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{127, 0, 0, 1}}
+	if family == unix.AF_INET6 {
+		own, peer = &unix.SockaddrInet6{Port: int(p.HostPort)}, &unix.SockaddrInet6{Port: 9, Addr: [16]byte{15: 1}}
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+	}
+	if err == nil {
+		err = unix.Bind(fd, own)
+	}
+	if err == nil && p.Proto == "udp" {
+		err = unix.Connect(fd, peer)
 	}
 	if err != nil {
 		_ = unix.Close(fd)

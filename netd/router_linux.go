@@ -66,10 +66,14 @@ func (d *linux) ensureLAN(ns *namespace, n plannedNetwork, bridge int) error {
 	}
 	want := []netip.Prefix{netip.PrefixFrom(n.Gateway(), n.Subnet.Bits())}
 	if n.v6() {
-		want = append(want, netip.PrefixFrom(n.Gateway6(), n.Subnet6.Bits()))
+		want = append(want, netip.PrefixFrom(n.Gateway6(), n.Subnet6.Bits()), asking(MACOf(n.ID, macGateway)))
 	}
 	return ns.configure(index, n.v6(), want)
 }
+
+// asking is the address from which who forwards asks for neighbours (RFC 4861, section 7.2.2). It is given without the wait for
+// another that has it, which cannot be: the MAC is ours.
+func asking(m MAC) netip.Prefix { return netip.PrefixFrom(linkLocal(m), 64) }
 
 // configure brings a NIC of a namespace up with these addresses.
 func (n *namespace) configure(index int, v6 bool, want []netip.Prefix) error {
@@ -113,8 +117,8 @@ func (d *linux) ensureUplink(l links, ns *namespace, n plannedNetwork) error {
 	router := []netip.Prefix{netip.PrefixFrom(n.Uplink.Router, 31)}
 	routes := []*nl.NetlinkRequest{addRoute(inside, default4, n.Uplink.Host, false)}
 	if n.v6() {
-		host = append(host, netip.PrefixFrom(n.Uplink.Host6, 127))
-		router = append(router, netip.PrefixFrom(n.Uplink.Router6, 127))
+		host = append(host, netip.PrefixFrom(n.Uplink.Host6, 127), asking(MACOf(n.ID, macUplinkHost)))
+		router = append(router, netip.PrefixFrom(n.Uplink.Router6, 127), asking(MACOf(n.ID, macUplink)))
 		routes = append(routes, addRoute(inside, default6, n.Uplink.Host6, false))
 	}
 	err = d.rt.with(func(c *conn) error {
@@ -202,7 +206,8 @@ func (d *linux) ensurePeer(ns *namespace, there bool, n plannedNetwork, p peer) 
 	}
 	reqs := []*nl.NetlinkRequest{linkUp(index), addRoute(index, p.Subnet, p.Gateway, true)}
 	if p.Subnet6.IsValid() && n.v6() {
-		reqs = append(reqs, addRoute(index, p.Subnet6, p.Gateway6, true))
+		// A neighbour answers only for addresses of the link itself (RFC 4861, section 7.2.3), so the next hop is one.
+		reqs = append(reqs, addAddr(index, asking(peerMAC(n.ID, p.ID))), addRoute(index, p.Subnet6, linkLocal(peerMAC(p.ID, n.ID)), true))
 	}
 	if err := ns.nl.must(reqs...); err != nil {
 		return fmt.Errorf("route to %v: %w", p.Subnet, err)

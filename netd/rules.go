@@ -29,12 +29,14 @@ type plannedNetwork struct {
 
 // peer is another network from the view of one router.
 type peer struct {
-	ID              string
+	Name, ID        string
 	Subnet, Subnet6 netip.Prefix
 	Gateway         netip.Addr
 	Gateway6        netip.Addr
-	In              bool // its jails may connect to ours
-	Out             bool // our jails may connect to its
+	In              bool    // its jails may connect to ours
+	Out             bool    // our jails may connect to its
+	InPorts         []Ports // only to these; none: to all
+	OutPorts        []Ports
 }
 
 func (n plannedNetwork) v6() bool { return n.Subnet6.IsValid() }
@@ -44,7 +46,7 @@ func quoted(names []string) string { return `"` + strings.Join(names, `", "`) + 
 
 // set writes a set; nft has no text for "elements = { }".
 func set(b *strings.Builder, name, typ string, elements []string) {
-	fmt.Fprintf(b, "\tset %s {\n\t\ttype %s\n", name, typ)
+	fmt.Fprintf(b, "\tset %s {\n\t\t%s\n", name, typ)
 	if len(elements) > 0 {
 		fmt.Fprintf(b, "\t\telements = { %s }\n", strings.Join(elements, ", "))
 	}
@@ -80,11 +82,10 @@ func dropTables(table string) string {
 
 // hostRules writes the inet table of the host: no path between networks, masquerade for uplinks, published ports to
 // their router. fenced are the interfaces between which nothing was forwarded before we turned forwarding on.
-func hostRules(table string, nets []plannedNetwork, fenced []string) string {
+func hostRules(table string, nets []plannedNetwork, fenced fences) string {
 	var b strings.Builder
 	beginTable(&b, "inet", table)
 	var bridges, uplinks, nat, inside []string
-	var in, out []string
 	for _, n := range nets {
 		br, up := bridgeName(n.ID), uplinkName(n.ID)
 		bridges, uplinks = append(bridges, `"`+br+`"`), append(uplinks, `"`+up+`"`)
@@ -92,30 +93,31 @@ func hostRules(table string, nets []plannedNetwork, fenced []string) string {
 		if n.NAT {
 			nat = append(nat, fmt.Sprintf(`"%s" . %s`, up, n.Uplink.Router))
 		}
-		// A port leads to its router whether it has members or not: who they are is the router's business alone, so a
-		// change of them is one transaction in one table.
-		for _, p := range n.Publish {
-			r := fmt.Sprintf("fib daddr type local %s dport %d dnat ip to %s:%d", p.Proto, p.HostPort, n.Uplink.Router, p.HostPort)
-			in, out = append(in, r), append(out, r)
-		}
 	}
-	var nat6 []string
+	var nat6, routers, routers6 []string
 	for _, n := range nets {
+		routers = append(routers, n.Uplink.Router.String())
+		if n.v6() {
+			routers6 = append(routers6, n.Uplink.Router6.String())
+		}
 		if n.NAT && n.v6() {
 			nat6 = append(nat6, fmt.Sprintf(`"%s" . %s`, uplinkName(n.ID), n.Uplink.Router6))
 		}
 	}
-	set(&b, "bridges", "ifname", bridges)
-	set(&b, "uplinks", "ifname", uplinks)
-	set(&b, "inside", "ifname . ifname", inside)
-	set(&b, "nat", "ifname . ipv4_addr", nat)
-	set(&b, "nat6", "ifname . ipv6_addr", nat6)
+	set(&b, "bridges", "type ifname", bridges)
+	set(&b, "uplinks", "type ifname", uplinks)
+	set(&b, "inside", "type ifname . ifname", inside)
+	set(&b, "nat", "type ifname . ipv4_addr", nat)
+	set(&b, "nat6", "type ifname . ipv6_addr", nat6)
+	set(&b, "routers", "type ipv4_addr", routers)
+	set(&b, "routers6", "type ipv6_addr", routers6)
+	published := texts(hostPublish(nets))
 
 	// route_localnet is on for uplinks (published ports on 127.0.0.1): a router must not reach the host's loopback by it.
 	chain(&b, "guard: filter hook prerouting priority raw", "iifname @uplinks ip daddr 127.0.0.0/8 drop")
 	chain(&b, "publish: nat hook prerouting priority dstnat",
-		append([]string{"iifname @bridges return", "iifname @uplinks return"}, in...)...)
-	chain(&b, "publish_local: nat hook output priority -100", out...)
+		append([]string{"iifname @bridges return"}, published...)...)
+	chain(&b, "publish_local: nat hook output priority -100", published...)
 	chain(&b, "masquerade_out: nat hook postrouting priority srcnat", postrouting(nets)...)
 	chain(&b, "forward_all: filter hook forward priority filter - 10", slices.Concat(
 		[]string{"iifname . oifname @inside accept"}, // only when br_netfilter shows us bridged frames
@@ -125,9 +127,11 @@ func hostRules(table string, nets []plannedNetwork, fenced []string) string {
 			"oifname @bridges reject with icmpx admin-prohibited",
 			"iifname @uplinks jump from_router",
 			"oifname @uplinks jump to_router",
-			fence(fenced),
+			fence("meta nfproto ipv4", fenced.Four),
+			fence("meta nfproto ipv6", fenced.Six),
 		})...)
 	chain(&b, "from_router",
+		`oifname "`+prefixUplink+`*" ct status dnat accept`, // a jail asks for a published port
 		`oifname "`+prefixUplink+`*" reject with icmpx admin-prohibited`,
 		`oifname "`+prefixBridge+`*" reject with icmpx admin-prohibited`,
 		"ct state established,related accept",
@@ -153,6 +157,8 @@ func hostRules(table string, nets []plannedNetwork, fenced []string) string {
 func postrouting(nets []plannedNetwork) []string {
 	rules := []string{
 		"oifname @uplinks ip saddr 127.0.0.0/8 masquerade", // the host asks a published port on its loopback
+		"oifname @uplinks ip saddr @routers masquerade", // a jail asks for one: the answer has to come back by the host
+		"oifname @uplinks ip6 saddr @routers6 masquerade",
 	}
 	for _, n := range nets {
 		if n.NAT {
@@ -165,88 +171,13 @@ func postrouting(nets []plannedNetwork) []string {
 	return append(rules, meshPostrouting(nets)...)
 }
 
-func fence(links []string) string {
+// fences are the interfaces between which our rules forbid forwarding, because we alone made it possible.
+type fences struct{ Four, Six []string }
+
+func fence(family string, links []string) string {
 	if len(links) < 2 {
 		return ""
 	}
 	slices.Sort(links)
-	return fmt.Sprintf("iifname { %s } oifname { %s } drop", quoted(links), quoted(links))
-}
-
-// routerRules writes the table of one router, in its own namespace.
-func routerRules(table string, n plannedNetwork) string {
-	var b strings.Builder
-	beginTable(&b, "inet", table)
-	var dnat, closed, forward []string
-	for _, p := range n.Publish {
-		if t := target(p); t != "" {
-			dnat = append(dnat, fmt.Sprintf(`iifname "%s" ip daddr %s %s dport %d dnat ip to %s`, nicUplink, n.Uplink.Router, p.Proto, p.HostPort, t))
-		} else {
-			closed = append(closed, closedPort(p))
-		}
-	}
-	for _, p := range n.Peers {
-		nic := peerName(p.ID)
-		if p.In {
-			forward = append(forward, fmt.Sprintf(`iifname "%s" oifname "%s" ip saddr %s accept`, nic, nicLAN, p.Subnet))
-			if p.Subnet6.IsValid() {
-				forward = append(forward, fmt.Sprintf(`iifname "%s" oifname "%s" ip6 saddr %s accept`, nic, nicLAN, p.Subnet6))
-			}
-		}
-		if p.Out {
-			forward = append(forward, fmt.Sprintf(`iifname "%s" oifname "%s" accept`, nicLAN, nic))
-		}
-	}
-	if n.NAT {
-		forward = append(forward, fmt.Sprintf(`iifname "%s" oifname "%s" accept`, nicLAN, nicUplink))
-	}
-	var snat []string
-	if n.NAT {
-		snat = append(snat, fmt.Sprintf(`oifname "%s" ip saddr %s snat ip to %s`, nicUplink, n.Subnet, n.Uplink.Router))
-		if n.v6() {
-			snat = append(snat, fmt.Sprintf(`oifname "%s" ip6 saddr %s snat ip6 to %s`, nicUplink, n.Subnet6, n.Uplink.Router6))
-		}
-	}
-	snat = append(snat, meshRouter(n)...)
-	chain(&b, "publish: nat hook prerouting priority dstnat", dnat...)
-	chain(&b, "nat_out: nat hook postrouting priority srcnat", snat...)
-	rules := append([]string{
-		fmt.Sprintf(`oifname "%s" tcp flags syn tcp option maxseg size set rt mtu`, nicUplink),
-		"ct state established,related accept",
-		fmt.Sprintf(`iifname "%s" ct status dnat accept`, nicUplink),
-	}, forward...)
-	chain(&b, "between: filter hook forward priority filter", append(rules, "reject with icmpx admin-prohibited")...)
-	chain(&b, "to_router: filter hook input priority filter", slices.Concat([]string{
-		`iifname "lo" accept`,
-		"ct state established,related accept",
-		fmt.Sprintf(`iifname "%s" accept`, nicLAN),
-		"icmp type echo-request accept",
-		"icmpv6 type { echo-request, nd-neighbor-solicit, nd-neighbor-advert } accept",
-	}, closed, []string{"drop"})...)
-	b.WriteString("}\n")
-	return b.String()
-}
-
-// closedPort refuses a published port that has no member, as a host refuses a port at which nobody listens.
-func closedPort(p Publish) string {
-	with := "tcp reset"
-	if p.Proto == "udp" {
-		with = "icmpx port-unreachable"
-	}
-	return fmt.Sprintf(`iifname "%s" %s dport %d reject with %s`, nicUplink, p.Proto, p.HostPort, with)
-}
-
-// target writes where a published port goes: to its members in turn, one member per new connection.
-func target(p Publish) string {
-	switch len(p.Members) {
-	case 0:
-		return ""
-	case 1:
-		return p.Members[0].String()
-	}
-	var m []string
-	for i, a := range p.Members {
-		m = append(m, fmt.Sprintf("%d : %s . %d", i, a.Addr(), a.Port()))
-	}
-	return fmt.Sprintf("numgen inc mod %d map { %s }", len(p.Members), strings.Join(m, ", "))
+	return fmt.Sprintf("%s iifname { %s } oifname { %s } drop", family, quoted(links), quoted(links))
 }

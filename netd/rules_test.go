@@ -19,7 +19,8 @@ func TestRules(t *testing.T) {
 	t.Parallel()
 	datadriven.Walk(t, "testdata/rules", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {
-			nets, pins, fenced := parseRulesInput(t, td.Input)
+			nets, pins, links := parseRulesInput(t, td.Input)
+			fenced := fences{links, links}
 			switch td.Cmd {
 			case "host":
 				return hostRules("rexcarcer_test", nets, fenced)
@@ -27,6 +28,12 @@ func TestRules(t *testing.T) {
 				return routerRules("rexcarcer_test", nets[0])
 			case "bridge":
 				return bridgeRules("rexcarcer_test", pins, nets)
+			case "words":
+				var b strings.Builder
+				for _, r := range rulesOf(nets[0], nets) {
+					fmt.Fprintf(&b, "%s | %s | %s | %s | %s | %s\n", r.Where, r.From, r.To, r.What, r.Then, r.Why)
+				}
+				return b.String()
 			case "drop":
 				return dropTables("rexcarcer_test")
 			}
@@ -105,21 +112,59 @@ func parseNetwork(t *testing.T, f []string) Network {
 		case "allow":
 			n.Allow = strings.Split(val, ",")
 		case "publish":
-			p := Publish{}
-			head, members, _ := strings.Cut(val, ":")
-			if _, err := fmt.Sscanf(strings.Replace(head, "/", " ", 1), "%d %s", &p.HostPort, &p.Proto); err != nil {
-				t.Fatal(err)
-			}
-			for m := range strings.SplitSeq(members, ",") {
-				if m != "" {
-					p.Members = append(p.Members, netip.MustParseAddrPort(m))
+			n.Publish = append(n.Publish, parsePublish(t, val))
+		case "open": // open=beta:443/tcp,8000-8100/udp
+			from, ports, _ := strings.Cut(val, ":")
+			o := Open{From: from}
+			for p := range strings.SplitSeq(ports, ",") {
+				var x Ports
+				_, err := fmt.Sscanf(strings.Replace(p, "/", " ", 1), "%d-%d %s", &x.First, &x.Last, &x.Proto)
+				if err != nil {
+					_, err = fmt.Sscanf(strings.Replace(p, "/", " ", 1), "%d %s", &x.First, &x.Proto)
+					x.Last = x.First
 				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				o.Ports = append(o.Ports, x)
 			}
-			n.Publish = append(n.Publish, p)
+			n.Open = append(n.Open, o)
 		default:
 			t.Fatalf("unknown option %s", opt)
 		}
 	}
 	slices.Sort(n.Allow)
 	return n
+}
+
+// parsePublish reads 80/tcp/shared/http:10.66.0.3:80,[fd00:66::3]:80.
+func parsePublish(t *testing.T, val string) (p Publish) {
+	t.Helper()
+	head, members, _ := strings.Cut(val, ":")
+	words := strings.Split(head, "/")
+	if _, err := fmt.Sscan(words[0], &p.HostPort); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range words[1:] {
+		switch w {
+		case "shared":
+			p.Shared = true
+		case "http":
+			p.HTTP = true
+		default:
+			p.Proto = w
+		}
+	}
+	for m := range strings.SplitSeq(members, ",") {
+		switch a, err := netip.ParseAddrPort(m); {
+		case m == "":
+		case err != nil:
+			t.Fatal(err)
+		case a.Addr().Is6():
+			p.Members6 = append(p.Members6, a)
+		default:
+			p.Members = append(p.Members, a)
+		}
+	}
+	return p
 }

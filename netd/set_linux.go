@@ -55,7 +55,7 @@ func (d *linux) Set(ctx context.Context, c Config) (err error) {
 			errs = append(errs, &NetworkError{Network: n.Name, Err: fmt.Errorf("network %s: %w", n.Name, err)})
 			continue
 		}
-		done[n.Name] = network{Network: n.Network, bridge: bridge, mesh: n.Mesh}
+		done[n.Name] = network{Network: n.Network, planned: n, bridge: bridge, mesh: n.Mesh}
 	}
 	for _, n := range plan {
 		if _, ok := done[n.Name]; !ok {
@@ -66,6 +66,7 @@ func (d *linux) Set(ctx context.Context, c Config) (err error) {
 		}
 	}
 	d.reach.forget()
+	d.drains.look(plan)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.nets = done
@@ -257,8 +258,8 @@ func (d *linux) ensureBridge(l links, n plannedNetwork) (int, error) {
 		if n.v6() {
 			want = append(want, netip.PrefixFrom(n.HostAddr6(), n.Subnet6.Bits()))
 		}
-		if n.v6() && n.Mesh != nil { // who forwards asks for neighbours from its link-local address (RFC 4861, section 7.2.2)
-			want = append(want, netip.PrefixFrom(linkLocal(MACOf(n.ID, macBridge)), 64))
+		if n.v6() && n.Mesh != nil {
+			want = append(want, asking(MACOf(n.ID, macBridge)))
 		}
 		return setAddrs(d.host, c, index, want)
 	})

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 )
 
 // Sim is a Driver that only remembers, for -runtime=sim and for tests. The zero value is ready.
@@ -70,6 +72,23 @@ func (s *Sim) Reach(ctx context.Context, _ []Remote) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.begin(ctx, "reach", "")
+}
+
+// Drain has nothing to cut.
+func (s *Sim) Drain(context.Context, time.Time) (time.Duration, error) { return 0, nil }
+
+// Rules are those that a real driver would make.
+func (s *Sim) Rules(network string) ([]Rule, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, ok := s.nets[network]
+	if !ok {
+		return nil, fmt.Errorf("network %q is not set on this host", network)
+	}
+	all := slices.Collect(maps.Values(s.nets))
+	slices.SortFunc(all, func(a, b Network) int { return strings.Compare(a.Name, b.Name) })
+	p := plannedNetwork{Network: n, Publish: n.Publish, Peers: peers(all)[n.Name]}
+	return rulesOf(p, []plannedNetwork{p}), nil
 }
 
 // Check finds what is wrong with c in itself.
