@@ -53,7 +53,8 @@ var layers = map[string]layer{
 		"it moves what a Store holds between hosts; who may come, and which hosts there are, it is told",
 	},
 
-	"cluster":           {[]string{"fsm", "spec"}, "the log carries commands, whatever they mean"},
+	"cluster":           {[]string{"cluster/raftlog", "fsm", "spec"}, "the log carries commands, whatever they mean"},
+	"cluster/raftlog":   {nil, "it keeps what raft gives it, whatever that means"},
 	"cluster/transport": {[]string{"pki", "internal/bulk"}, "the port knows who is there by certificates, and nothing of what is said"},
 	"cluster/gossip":    {nil, "who is alive is seen without knowing what anybody does"},
 	"cluster/join":      {[]string{"pki"}, "a token and a certificate: what the cluster thinks of them is asked through an interface"},

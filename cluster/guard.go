@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
+	"github.com/rexcarcer/rexcarcer/cluster/raftlog"
 	"github.com/rexcarcer/rexcarcer/fsm"
 )
 
@@ -69,7 +70,7 @@ func openIdentity(dir string, want fsm.HostID, newID func() string) (Identity, e
 
 // leftovers names what shows that the directory was in use, "" if nothing does.
 func leftovers(dir string) string {
-	for _, pattern := range []string{"raft/raft.db", "raft/snapshots/*", "guard.json", "archive/*"} {
+	for _, pattern := range []string{"raft/raft.db", "raft/log-*", "raft/snapshots/*", "guard.json", "archive/*"} {
 		if found, _ := filepath.Glob(filepath.Join(dir, pattern)); len(found) > 0 { // the patterns are valid
 			return pattern
 		}
@@ -77,11 +78,11 @@ func leftovers(dir string) string {
 	return ""
 }
 
-// guard remembers, outside raft.db, the highest term and index that were
-// durable, so that a raft.db from before is not taken for the truth.
+// guard remembers, outside raft/, the highest term and index that were
+// durable, so that a log from before is not taken for the truth.
 type guard struct {
 	path  string
-	store *raftboltdb.BoltStore
+	store *raftlog.Log
 	seen  mark
 }
 
@@ -90,7 +91,7 @@ type mark struct {
 	Index uint64 `json:"index"`
 }
 
-func openGuard(dir string, store *raftboltdb.BoltStore, snaps raft.SnapshotStore) (*guard, error) {
+func openGuard(dir string, store *raftlog.Log, snaps raft.SnapshotStore) (*guard, error) {
 	g := &guard{path: filepath.Join(dir, "guard.json"), store: store}
 	now, err := g.current()
 	if err != nil {
@@ -102,7 +103,7 @@ func openGuard(dir string, store *raftboltdb.BoltStore, snaps raft.SnapshotStore
 	}
 	if len(list) > 0 {
 		if now.Term < list[0].Term {
-			return nil, fmt.Errorf("%w: the newest snapshot is of term %d but raft.db only knows term %d; %s", ErrAmnesia, list[0].Term, now.Term, amnesiaHint)
+			return nil, fmt.Errorf("%w: the newest snapshot is of term %d but the log only knows term %d; %s", ErrAmnesia, list[0].Term, now.Term, amnesiaHint)
 		}
 		now.Index = max(now.Index, list[0].Index)
 	}
@@ -120,13 +121,13 @@ func openGuard(dir string, store *raftboltdb.BoltStore, snaps raft.SnapshotStore
 		return nil, fmt.Errorf("%w: %s is damaged; %s", ErrAmnesia, g.path, amnesiaHint)
 	}
 	if now.Term < g.seen.Term || now.Index < g.seen.Index {
-		return nil, fmt.Errorf("%w: it had reached term %d, index %d, but raft.db has term %d, index %d; %s",
+		return nil, fmt.Errorf("%w: it had reached term %d, index %d, but the log has term %d, index %d; %s",
 			ErrAmnesia, g.seen.Term, g.seen.Index, now.Term, now.Index, amnesiaHint)
 	}
 	return g, nil
 }
 
-// current is what raft.db holds durably right now.
+// current is what the log holds durably right now.
 func (g *guard) current() (mark, error) {
 	term, err := g.store.GetUint64([]byte("CurrentTerm"))
 	if err != nil && !errors.Is(err, raftboltdb.ErrKeyNotFound) {
@@ -134,7 +135,7 @@ func (g *guard) current() (mark, error) {
 	}
 	last, err := g.store.LastIndex()
 	if err != nil {
-		return mark{}, fmt.Errorf("read last index from raft.db: %w", err)
+		return mark{}, fmt.Errorf("read the last index of the log: %w", err)
 	}
 	return mark{Term: term, Index: last}, nil
 }

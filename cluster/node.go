@@ -17,6 +17,7 @@ import (
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/rexcarcer/rexcarcer/cluster/raftlog"
 	"github.com/rexcarcer/rexcarcer/fsm"
 )
 
@@ -25,7 +26,7 @@ type Node struct {
 	cfg     Config
 	id      Identity
 	raft    *raft.Raft
-	store   *raftboltdb.BoltStore
+	store   *raftlog.Log
 	machine *machine
 	archive *archive
 	guard   *guard
@@ -71,8 +72,8 @@ func Open(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// openStore opens raft.db, after a look at whether it is whole.
-func openStore(raftDir string) (*raftboltdb.BoltStore, error) {
+// openStore opens the log: raft.db, after a look at whether it is whole, and the segments above it.
+func openStore(raftDir string) (*raftlog.Log, error) {
 	dbPath := filepath.Join(raftDir, "raft.db")
 	if err := checkLog(dbPath); err != nil {
 		return nil, err
@@ -90,7 +91,11 @@ func openStore(raftDir string) (*raftboltdb.BoltStore, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", dbPath, err)
 	}
-	return store, nil
+	log, err := raftlog.Open(raftDir, store)
+	if damage := (*raftlog.DamageError)(nil); errors.As(err, &damage) {
+		return nil, damaged(damage.Path, errors.New(damage.Why))
+	}
+	return log, err
 }
 
 func (n *Node) start(raftDir string) (err error) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -206,93 +205,6 @@ func TestFollowerOfEventsSeesNewOnes(t *testing.T) {
 	fill(t, n, 10)
 	if err := <-got; !errors.Is(err, enough) {
 		t.Error(err)
-	}
-}
-
-// Case 13 of the failure list: raft would begin again at the snapshot and
-// lose acknowledged entries without a word.
-func TestCase13LostMemoryIsNoticed(t *testing.T) {
-	t.Parallel()
-	for _, gone := range []string{"raft/raft.db", "identity.json", "guard.json"} {
-		t.Run(gone, func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			n := open(t, dir)
-			fill(t, n, 10)
-			if err := errors.Join(n.Snapshot(), n.guard.touch(n.raft.AppliedIndex()), n.Close()); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Remove(filepath.Join(dir, gone)); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := tryOpen(t, dir); !errors.Is(err, ErrAmnesia) {
-				t.Errorf("without %s: got %v, want ErrAmnesia", gone, err)
-			}
-		})
-	}
-}
-
-func TestAnOlderLogIsNotTakenForTheTruth(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	n := open(t, dir)
-	fill(t, n, 5)
-	if err := n.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db := filepath.Join(dir, "raft", "raft.db")
-	old, err := os.ReadFile(db)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n = open(t, dir)
-	for i := 5; i < 20; i++ {
-		propose(t, n, host(i))
-	}
-	if err := errors.Join(n.guard.touch(n.raft.AppliedIndex()), n.Close(), os.WriteFile(db, old, 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tryOpen(t, dir); !errors.Is(err, ErrAmnesia) {
-		t.Errorf("got %v, want ErrAmnesia", err)
-	}
-}
-
-// Case 12: one line of cause and a hint, no panic trace.
-func TestCase12DamagedLogIsSaidInOneLine(t *testing.T) {
-	t.Parallel()
-	damage := map[string]func([]byte) []byte{
-		"cut in half": func(b []byte) []byte { return b[:len(b)/2] },
-		"zeroed head": func(b []byte) []byte { clear(b[:8192]); return b },
-		"empty":       func([]byte) []byte { return nil },
-		"flipped body": func(b []byte) []byte {
-			for i := 16384; i < len(b); i += 37 {
-				b[i] ^= 0xff
-			}
-			return b
-		},
-	}
-	for name, spoil := range damage {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			n := open(t, dir)
-			fill(t, n, 200)
-			if err := errors.Join(n.guard.touch(n.raft.AppliedIndex()), n.Close()); err != nil {
-				t.Fatal(err)
-			}
-			db := filepath.Join(dir, "raft", "raft.db")
-			b, err := os.ReadFile(db)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(db, spoil(b), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			_, err = tryOpen(t, dir)
-			if err == nil || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "goroutine") {
-				t.Errorf("got %v; want one line that says what is damaged", err)
-			}
-		})
 	}
 }
 

@@ -57,7 +57,7 @@ func (n *Node) recover(raftDir string) (Recovered, error) {
 	}
 	last, err := n.store.LastIndex()
 	if err != nil {
-		return Recovered{}, fmt.Errorf("read last index from raft.db: %w", err)
+		return Recovered{}, fmt.Errorf("read the last index of the log: %w", err)
 	}
 	n.machine = newMachine(n.archive, n.cfg.Fatal, n.metrics, n.cfg.Clock)
 	rc := n.raftConfig()

@@ -60,15 +60,15 @@ func fillLeader(ctx context.Context, l *lab) (func(context.Context) error, error
 	}, leads.fill()
 }
 
-// damaged kills a follower and damages its log: it must refuse to start, in one line, and can come back as a new host.
-func damaged(how func(path string) error) func(context.Context, *lab) (func(context.Context) error, error) {
+// damaged kills a follower and damages files of its log: it must refuse to start, in one line, and can come back as a new host.
+func damaged(which string, how func(path string) error) func(context.Context, *lab) (func(context.Context) error, error) {
 	return func(ctx context.Context, l *lab) (func(context.Context) error, error) {
 		h, err := l.victim(ctx)
 		if err == nil {
 			err = h.kill()
 		}
 		if err == nil {
-			err = how(filepath.Join(h.data, "raft", "raft.db"))
+			err = eachFile(filepath.Join(h.data, "raft", which), how)
 		}
 		if err == nil {
 			err = h.start()
@@ -77,8 +77,8 @@ func damaged(how func(path string) error) func(context.Context, *lab) (func(cont
 			return nil, err
 		}
 		code, err := h.ended(ctx, patience)
-		if last := h.tail(1); err == nil && (code == 0 || code == 2 || !strings.Contains(last, "raft.db")) {
-			err = fmt.Errorf("%s ended with code %d and said %q, want one line on raft.db", h.name, code, last)
+		if last := h.tail(1); err == nil && (code == 0 || code == 2 || !strings.Contains(last, strings.TrimSuffix(which, "*"))) {
+			err = fmt.Errorf("%s ended with code %d and said %q, want one line on %s", h.name, code, last, which)
 		}
 		if err != nil {
 			return nil, err
@@ -124,6 +124,17 @@ func (l *lab) replace(ctx context.Context, h *host) error {
 	return err
 }
 
+func eachFile(pattern string, do func(path string) error) error {
+	paths, err := filepath.Glob(pattern)
+	if err == nil && len(paths) == 0 {
+		err = fmt.Errorf("there is no %s", pattern)
+	}
+	for _, path := range paths {
+		err = errors.Join(err, do(path))
+	}
+	return err
+}
+
 func cutFile(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -132,13 +143,13 @@ func cutFile(path string) error {
 	return os.Truncate(path, info.Size()/2)
 }
 
-// flipFile turns bits all over the file, but for its first pages, as a bad disk does.
+// flipFile turns bits all over the file, but for its head, as a bad disk does.
 func flipFile(path string) error {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	for at := 4 * os.Getpagesize(); at < len(b); at += 1021 {
+	for at := 1021; at < len(b); at += 1021 {
 		b[at] ^= 0x5a
 	}
 	return os.WriteFile(path, b, 0o600)

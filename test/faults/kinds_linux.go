@@ -22,8 +22,9 @@ func faults() []fault {
 		{name: "200 ms delay each way", times: 1, limit: 15 * time.Second, hold: 30 * time.Second, strike: everywhere(rule{delay: 200 * time.Millisecond})},
 		{name: "leader's disk frozen", times: 3, limit: 15 * time.Second, strike: freezeLeader},
 		{name: "leader's disk full", times: 3, limit: 15 * time.Second, hold: 5 * time.Second, strike: fillLeader},
-		{name: "raft.db cut, back as a new host", times: 2, limit: 2 * time.Second, strike: damaged(cutFile)},
-		{name: "raft.db flipped, back as a new host", times: 2, limit: 2 * time.Second, strike: damaged(flipFile)},
+		{name: "raft.db cut, back as a new host", times: 2, limit: 2 * time.Second, strike: damaged("raft.db", cutFile)},
+		{name: "log cut, back as a new host", times: 2, limit: 2 * time.Second, strike: damaged("log-*", cutFile)},
+		{name: "log flipped, back as a new host", times: 2, limit: 2 * time.Second, strike: damaged("log-*", flipFile)},
 		{name: "newest snapshot corrupt", times: 2, limit: 2 * time.Second, strike: badSnapshot},
 		{name: "clock a year ahead", times: 1, limit: 2 * time.Second, hold: 10 * time.Second, strike: clock(year)},
 		{name: "clock a year behind", times: 1, limit: 2 * time.Second, hold: 10 * time.Second, strike: clock(-year)},
@@ -34,7 +35,7 @@ func faults() []fault {
 func short() (machines, wire []fault) {
 	for _, f := range faults() {
 		switch f.name {
-		case "kill -9 of the leader", "kill -9 of a follower", "kill -9 of all", "leader's disk frozen", "leader's disk full", "raft.db cut, back as a new host":
+		case "kill -9 of the leader", "kill -9 of a follower", "kill -9 of all", "leader's disk frozen", "leader's disk full", "log flipped, back as a new host":
 			f.hold = min(f.hold, time.Second)
 			machines = append(machines, f)
 		case "leader cut from the majority", "a follower cut off", "leader deaf (one way)", "20 % of all frames lost", "200 ms delay each way":
