@@ -1,6 +1,8 @@
 package api
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -85,7 +87,19 @@ func (s *Server) listLeases(r *request) error {
 	for _, l := range st.Leases.Prefix(prefix) {
 		rows = append(rows, leaseRow(l))
 	}
+	for _, g := range st.Guests.Prefix(prefix) {
+		rows = append(rows, guestRow(g))
+	}
+	slices.SortStableFunc(rows, func(a, b LeaseRow) int {
+		return cmp.Or(cmp.Compare(a.Network, b.Network), a.Address.Compare(b.Address))
+	})
 	return r.reply(st.Index, rows)
+}
+
+// guestRow is the lease of a machine that is no jail.
+func guestRow(g *fsm.Guest) LeaseRow {
+	t := g.Expires.Time().Truncate(time.Millisecond)
+	return LeaseRow{Network: g.Network, Address: g.Addr, MAC: g.MAC, Hostname: g.Hostname, Expires: &t, Resting: !g.Live()}
 }
 
 func leaseRow(l *fsm.Lease) LeaseRow {

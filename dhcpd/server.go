@@ -29,7 +29,7 @@ type Config struct {
 	Network string
 	Host    fsm.HostID // whose router this is; it proposes as host/HOST
 	Log     Log
-	MTU     int // of the network's interfaces; 0: not told
+	Device  string // of the router on the network's side: guests are told its MTU; "": they are not
 	Clock   func() time.Time
 	Metrics *Metrics
 	Logger  *slog.Logger
@@ -44,6 +44,7 @@ const (
 	perDecline  = 100 * time.Second
 	scansEach   = 10 * time.Millisecond // long searches for a free address
 	knownEach   = 200 * time.Millisecond
+	mtuEach     = 5 * time.Second
 )
 
 // Server answers the guests of one network. The zero value is not usable.
@@ -56,6 +57,7 @@ type Server struct {
 	scans    *limiter
 	queue    *queue
 	lastCry  atomic.Int64 // when a panic was logged last
+	mtu      atomic.Int64 // of Device
 
 	mu      sync.Mutex
 	known   *Known
@@ -83,6 +85,7 @@ func (s *Server) Run(ctx context.Context, conn *net.UDPConn) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends the workers' reads
 	defer stop()
 	var workers, commits sync.WaitGroup
+	commits.Go(func() { s.followMTU(ctx, conn) })
 	for range committers {
 		commits.Go(func() { s.queue.run(ctx) })
 	}
@@ -98,6 +101,17 @@ func (s *Server) Run(ctx context.Context, conn *net.UDPConn) error {
 		return fmt.Errorf("serve DHCP in network %s: %w", s.c.Network, err)
 	}
 	return nil
+}
+
+// followMTU keeps what guests are told in step with the router's interface,
+// which changes when networks begin to go on on other hosts.
+func (s *Server) followMTU(ctx context.Context, conn *net.UDPConn) {
+	for s.c.Device != "" {
+		s.mtu.Store(int64(deviceMTU(conn, s.c.Device)))
+		if !pause(ctx, mtuEach) {
+			return
+		}
+	}
 }
 
 func collect(errs <-chan error) (all []error) {
@@ -240,7 +254,7 @@ func (s *Server) view() *View {
 	}
 	now := s.c.Clock()
 	return &View{
-		State: st, Network: n, Host: s.c.Host, MTU: s.c.MTU, Offers: s.offers,
+		State: st, Network: n, Host: s.c.Host, MTU: int(s.mtu.Load()), Offers: s.offers,
 		// The log's time is the leader's, and what leases end by.
 		Now:   max(fsm.TimeOf(now), st.Now),
 		Known: s.knownNow(st, n, now),

@@ -3,6 +3,7 @@ package dhcpd
 import (
 	"errors"
 	"fmt"
+	"net"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,3 +26,6 @@ func prepare(fd int, _ string) error {
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) // as much as the host allows
 	return nil
 }
+
+// deviceMTU: guests are not told.
+func deviceMTU(*net.UDPConn, string) int { return 0 }

@@ -3,9 +3,28 @@ package dhcpd
 import (
 	"errors"
 	"fmt"
+	"net"
 
 	"golang.org/x/sys/unix"
 )
+
+// deviceMTU asks the namespace that conn is of; 0 if it does not say.
+func deviceMTU(conn *net.UDPConn, device string) (mtu int) {
+	ifr, err := unix.NewIfreq(device)
+	if err != nil {
+		return 0
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) { // of a closed one: 0
+		if unix.IoctlIfreq(int(fd), unix.SIOCGIFMTU, ifr) == nil {
+			mtu = int(ifr.Uint32())
+		}
+	})
+	return mtu
+}
 
 // prepare binds a socket to one interface, so that broadcasts go out there and
 // nothing from elsewhere comes in.

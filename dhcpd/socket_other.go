@@ -2,6 +2,12 @@
 
 package dhcpd
 
-import "errors"
+import (
+	"errors"
+	"net"
+)
 
 func prepare(int, string) error { return errors.New("not on this operating system") }
+
+// deviceMTU: guests are not told.
+func deviceMTU(*net.UDPConn, string) int { return 0 }

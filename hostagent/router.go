@@ -48,6 +48,11 @@ func SocketPath(runDir, network string) string {
 	return filepath.Join(runDir, "networks", network, network+".seq_packet")
 }
 
+// DHCPSocketPath is where a network's router lends its socket for DHCP.
+func DHCPSocketPath(runDir, network string) string {
+	return filepath.Join(runDir, "networks", network, network+".dhcp")
+}
+
 // ensureRouter starts the router of n, or adopts it, and keeps it alive.
 func (n *networks) ensureRouter(ctx context.Context, net netd.Network) error {
 	if n.a.c.Router == nil {
@@ -225,6 +230,7 @@ func (a *Agent) routerSpec(net netd.Network) (jail.Spec, error) {
 		mounts = append(mounts, jail.Mount{Source: a.c.Router.Binary, Target: "/rexcarcer", ReadOnly: true})
 	}
 	argv := []string{"/rexcarcer", "router", "-network", net.Name, "-feed", "/run/net/" + net.Name + ".seq_packet",
+		"-dhcp", "/run/net/" + net.Name + ".dhcp",
 		"-listen", netip.AddrPortFrom(net.Gateway(), 53).String()}
 	if gw6 := net.Gateway6(); gw6.IsValid() {
 		argv = append(argv, "-listen", netip.AddrPortFrom(gw6, 53).String())

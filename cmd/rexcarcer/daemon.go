@@ -158,7 +158,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	}
 	g.Go(func() error { return d.agent.Run(ctx) })
 	d.awaitHost(ctx)
-	for _, part := range []func(context.Context) error{d.serveLocal, d.serveTLS, d.serveMetrics, d.serveDNS, d.serveFeeds, d.runNotify} {
+	for _, part := range []func(context.Context) error{d.serveLocal, d.serveTLS, d.serveMetrics, d.serveDNS, d.serveFeeds, d.serveDHCP, d.runNotify} {
 		g.Go(func() error { return part(ctx) })
 	}
 	g.Go(func() error {
@@ -186,7 +186,7 @@ func (d *daemon) awaitHost(ctx context.Context) {
 
 // duties are what this host does while it leads.
 func (d *daemon) duties() []cluster.Duty {
-	duties := []cluster.Duty{d.found, d.outlive, schedule(d.node, time.Now, d.log), sign(d.node, d.m.ring, d.o.JailCertLife, time.Now, d.log), d.rotateCAs}
+	duties := []cluster.Duty{d.found, d.outlive, schedule(d.node, time.Now, d.log), sign(d.node, d.m.ring, d.o.JailCertLife, time.Now, d.log), d.rotateCAs, d.endGuests}
 	if d.peers != nil {
 		duties = append(duties, d.node.Members, d.keyGossip, d.markHosts)
 	}
