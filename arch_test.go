@@ -67,7 +67,11 @@ var layers = map[string]layer{
 		[]string{"spec", "jail", "zfssync", "zfssync/source", "internal/run"},
 		"a build is jails and layers: it needs no State",
 	},
-	"dnsd":  {[]string{"fsm", "spec"}, "DNS answers from State and writes nothing"},
+	"dnsd": {[]string{"fsm", "spec", "internal/seqpacket"}, "DNS answers from State and writes nothing"},
+	"netsock": {
+		[]string{"fsm", "spec", "internal/seqpacket"},
+		"it answers jails from the State; what they ask for it proposes through an interface of its own",
+	},
 	"dhcpd": {[]string{"fsm", "spec"}, "DHCP answers from State and proposes leases"},
 	"api":   {[]string{"fsm", "spec"}, "siblings do not import each other: what api needs of them are interfaces of its own"},
 
@@ -75,6 +79,7 @@ var layers = map[string]layer{
 
 	"internal/bulk":        {nil, "it lies below TLS on both ends of the cluster's port, and knows bytes only"},
 	"internal/run":         {nil, "everybody may use it, so it uses nobody"},
+	"internal/seqpacket":   {nil, "dnsd and netsock speak on sockets of one kind, and it knows nothing of what is said"},
 	"internal/testenv":     {nil, "everybody's tests use it"},
 	"internal/deps":        {nil, "it only pins modules"},
 	"zfssync/storetest":    {[]string{"zfssync", "internal/testenv"}, "every driver passes the same tests"},
@@ -85,7 +90,7 @@ var layers = map[string]layer{
 
 	"cmd/rexcarcer": {
 		[]string{
-			"cluster", "cluster/transport", "cluster/gossip", "cluster/join", "cluster/rpc", "hostagent", "hostagent/build", "dnsd", "dhcpd", "api", "pki", "scheduler", "plan", "fsm", "spec",
+			"cluster", "cluster/transport", "cluster/gossip", "cluster/join", "cluster/rpc", "hostagent", "hostagent/build", "dnsd", "dhcpd", "netsock", "api", "pki", "scheduler", "plan", "fsm", "spec",
 			"jail", "netd", "netd/mesh", "zfssync", "zfssync/bundle", "internal/run", "zfssync/transfer",
 		},
 		"it wires: it makes each part and hands it to the others",

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/internal/seqpacket"
 )
 
 // Times of a feed.
@@ -91,11 +92,11 @@ type feed struct {
 // serve checks who is there, waits for what it wants and follows the States.
 func (f *feed) serve(ctx context.Context, allow func(uid uint32) bool) error {
 	defer f.conn.Close() // whatever was to be sent has been
-	uid, err := peerUID(f.conn)
+	uid, err := seqpacket.PeerUID(f.conn)
 	if err != nil {
 		return fmt.Errorf("look up the peer: %w", err)
 	}
-	if err := makeRoom(f.conn); err != nil {
+	if err := seqpacket.MakeRoom(f.conn, feedLimit); err != nil {
 		return fmt.Errorf("make room for messages: %w", err)
 	}
 	hello, err := f.hello() // read in any case: closing on unread data would lose the refusal
@@ -240,5 +241,5 @@ func (f *feed) write(message []byte) error {
 	if err := f.conn.SetWriteDeadline(time.Now().Add(feedWrite)); err != nil {
 		return err
 	}
-	return writeMessage(f.conn, message)
+	return seqpacket.Write(f.conn, message)
 }

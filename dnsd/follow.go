@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/rexcarcer/rexcarcer/internal/seqpacket"
 )
 
 // Times between attempts to reach the daemon.
@@ -57,7 +59,7 @@ func followOnce(ctx context.Context, path string, onZone func(*Zone)) (zones int
 	if err != nil {
 		return 0, err
 	}
-	if err := errors.Join(makeRoom(conn), writeMessage(conn, hello)); err != nil {
+	if err := errors.Join(seqpacket.MakeRoom(conn, feedLimit), seqpacket.Write(conn, hello)); err != nil {
 		return 0, err
 	}
 	a := arrival{onZone: onZone}

@@ -1,4 +1,4 @@
-package dnsd
+package seqpacket
 
 import (
 	"errors"
@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerUID is the uid, on this host, of the process that connected: unix(7),
+// PeerUID is the uid, on this host, of the process that connected: unix(7),
 // SO_PEERCRED.
-func peerUID(conn *net.UnixConn) (uid uint32, err error) {
+func PeerUID(conn *net.UnixConn) (uid uint32, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return 0, err

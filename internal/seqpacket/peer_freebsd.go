@@ -1,4 +1,4 @@
-package dnsd
+package seqpacket
 
 import (
 	"errors"
@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerUID is the uid of the process that connected: unix(4), LOCAL_PEERCRED.
-func peerUID(conn *net.UnixConn) (uid uint32, err error) {
+// PeerUID is the uid of the process that connected: unix(4), LOCAL_PEERCRED.
+func PeerUID(conn *net.UnixConn) (uid uint32, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return 0, err

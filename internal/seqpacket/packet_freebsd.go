@@ -1,4 +1,4 @@
-package dnsd
+package seqpacket
 
 import (
 	"errors"
@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// writeMessage sends data as one message. Since 15 write(2) marks no end of one (socket(2), SEQUENTIAL PACKET SOCKET TYPE), and may
+// Write sends data as one message. Since 15 write(2) marks no end of one (socket(2), SEQUENTIAL PACKET SOCKET TYPE), and may
 // send a part.
-func writeMessage(conn *net.UnixConn, data []byte) error {
+func Write(conn *net.UnixConn, data []byte) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return err
@@ -34,7 +34,7 @@ func writeMessage(conn *net.UnixConn, data []byte) error {
 	return errors.Join(err, sendErr)
 }
 
-// makeRoom lets a whole message fit: before 15 the kernel takes 8 KiB of its own accord, and refuses larger ones.
-func makeRoom(conn *net.UnixConn) error {
-	return errors.Join(conn.SetWriteBuffer(2*feedLimit), conn.SetReadBuffer(2*feedLimit))
+// MakeRoom lets a whole message of limit bytes fit: before 15 the kernel takes 8 KiB of its own accord, and refuses larger ones.
+func MakeRoom(conn *net.UnixConn, limit int) error {
+	return errors.Join(conn.SetWriteBuffer(2*limit), conn.SetReadBuffer(2*limit))
 }
