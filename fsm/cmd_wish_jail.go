@@ -225,6 +225,7 @@ func changedFields(a, b *spec.Jail) []string {
 		{"user", a.User == b.User},
 		{"workdir", a.WorkDir == b.WorkDir},
 		{"ephemeral", a.Ephemeral == b.Ephemeral},
+		{"socket", a.Socket == b.Socket},
 		{"fence", a.NoFence == b.NoFence},
 		{"services", sameJSON(a.Services, b.Services)},
 		{"volumes", slices.Equal(a.Volumes, b.Volumes)},

@@ -57,6 +57,7 @@ type hashed struct {
 	User      string        `json:"user,omitempty"`
 	WorkDir   string        `json:"workdir,omitempty"`
 	Ephemeral bool          `json:"ephemeral,omitempty"`
+	Socket    bool          `json:"socket,omitempty"`
 	Addrs     []Addr        `json:"addrs,omitempty"`
 	Volumes   []spec.Volume `json:"volumes,omitempty"`
 	OpenFiles int64         `json:"open_files,omitempty"`
@@ -75,7 +76,7 @@ type hashed struct {
 func jailHash(j *Jail, im *Image, domain string) string {
 	s := &j.Spec
 	h := hashed{
-		Key: s.ImageKey, Hostname: s.Hostname, Command: s.Command, Env: s.Env, User: s.User, WorkDir: s.WorkDir, Ephemeral: s.Ephemeral,
+		Key: s.ImageKey, Hostname: s.Hostname, Command: s.Command, Env: s.Env, User: s.User, WorkDir: s.WorkDir, Ephemeral: s.Ephemeral, Socket: s.Socket,
 		Addrs: j.Addrs, Volumes: s.Volumes, OpenFiles: s.Limits.OpenFiles,
 		Runtime: s.Runtime, OS: s.OS, Arch: s.Arch, Domain: domain,
 	}

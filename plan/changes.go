@@ -28,6 +28,7 @@ func jailChanges(old, now *fsm.Jail) []string {
 	add(changed("user", orNone(a.User), orNone(b.User)))
 	add(changed("workdir", orNone(a.WorkDir), orNone(b.WorkDir)))
 	add(changed("ephemeral", onOff(a.Ephemeral), onOff(b.Ephemeral)))
+	add(changed("socket", onOff(a.Socket), onOff(b.Socket)))
 	add(changed("fence", onOff(!a.NoFence), onOff(!b.NoFence)))
 	add(named("services", serviceMap(a.Services), serviceMap(b.Services)))
 	add(named("volumes", volumeMap(a.Volumes), volumeMap(b.Volumes)))

@@ -76,6 +76,7 @@ func (d *decoder) replica(b *hclsyntax.Block, j *Jail) {
 	j.Env = k.environment("env")
 	j.User, j.WorkDir = k.text("user", ""), k.text("workdir", "")
 	j.Ephemeral = k.flag("ephemeral")
+	j.Socket = k.flag("socket")
 	if fence, given := k.primitive("fence", cty.Bool, "true or false"); given {
 		j.NoFence = fence.False()
 	}

@@ -243,6 +243,9 @@ func jailInShort(j *Jail) string {
 	if j.Ephemeral {
 		line("ephemeral")
 	}
+	if j.Socket {
+		line("socket")
+	}
 	if j.User+j.WorkDir+j.Runtime+j.OS+j.Arch != "" || j.Stop != DefaultStopTimeout {
 		line("user=%s workdir=%s runtime=%s os=%s arch=%s stop=%v", j.User, j.WorkDir, j.Runtime, j.OS, j.Arch, j.Stop)
 	}

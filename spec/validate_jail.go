@@ -95,6 +95,9 @@ func (c *checker) oneOf(path, what, got string, allowed ...string) {
 }
 
 func (c *checker) checkNICs(j *Jail, path, what string) {
+	if j.Socket && len(j.NICs) == 0 {
+		c.bad(path+"/socket", "leave socket out, or give it a network", "%s: it is in no network, so there is no socket to ask on", what)
+	}
 	if len(j.NICs) > MaxNICs {
 		c.bad(path+"/nic", "", "%s: %d network interfaces, %d are the most", what, len(j.NICs), MaxNICs)
 		return

@@ -136,6 +136,7 @@ type Jail struct {
 	Env       []EnvVar      `json:"env,omitempty"`       // sorted by name
 	User      string        `json:"user,omitempty"`      // name, uid or uid:gid inside the jail; empty is root
 	Ephemeral bool          `json:"ephemeral,omitempty"` // the root is thrown away at each stop, and may skip syncing
+	Socket    bool          `json:"socket,omitempty"`    // it may ask the cluster about itself, on the socket of each of its networks
 	NoFence   bool          `json:"no_fence,omitempty"`  // it goes on where its host is cut off, while another one of it may run elsewhere
 	WorkDir   string        `json:"workdir,omitempty"`
 	Services  []Service     `json:"services,omitempty"` // sorted by Name
