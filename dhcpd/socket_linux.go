@@ -32,6 +32,9 @@ func prepare(fd int, device string) error {
 	err := errors.Join(
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1),
+		// On a bridge inside of one machine nobody fills in checksums, and clients that read raw packets drop what has
+		// a wrong one. None at all is right for them all (RFC 768).
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NO_CHECK, 1),
 	)
 	if device != "" {
 		err = errors.Join(err, unix.BindToDevice(fd, device))
