@@ -109,6 +109,9 @@ func (c *Client) Logs(ctx context.Context, jail string, o LogOptions, w io.Write
 	if o.UntilEnd {
 		q.Set("until_end", "true")
 	}
+	if !o.Since.IsZero() {
+		q.Set("since", o.Since.UTC().Format(time.RFC3339Nano))
+	}
 	if o.Tail >= 0 {
 		q.Set("tail", strconv.Itoa(o.Tail))
 	}

@@ -65,6 +65,8 @@ type BuildRequest struct {
 type LogOptions struct {
 	Follow bool
 	Tail   int // lines from the end; below 0 is all
+	// Since leaves out what was written before; zero: nothing.
+	Since time.Time
 	// UntilEnd makes Follow end, after the last line, when the jail's newest
 	// Run is over.
 	UntilEnd bool

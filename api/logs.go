@@ -26,6 +26,11 @@ func (s *Server) logs(r *request) error {
 			return fail("bad_request", "", "", "tail=%q is not a number of lines", text)
 		}
 	}
+	if text := r.URL.Query().Get("since"); text != "" {
+		if o.Since, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return fail("bad_request", "", "write it as 2026-01-31T15:04:05Z", "since=%q is no time", text)
+		}
+	}
 	if s.carried(r) {
 		return nil
 	}

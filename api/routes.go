@@ -62,7 +62,7 @@ func table() []route {
 		{method: "DELETE", pattern: "/v1/jails/{name}", access: forWrite, summary: "Remove the jail once its run is over", out: Applied{}, handle: (*Server).removeJail},
 		{
 			method: "GET", pattern: "/v1/jails/{name}/logs", access: forEnter, summary: "The jail's output", stream: true, media: "text/plain",
-			query: []param{{"follow", "boolean", "go on as it is written"}, {"until_end", "boolean", "with follow: until the jail's newest run is over"}, {"tail", "integer", "lines from the end; all if not given"}}, handle: (*Server).logs,
+			query: []param{{"follow", "boolean", "go on as it is written"}, {"until_end", "boolean", "with follow: until the jail's newest run is over"}, {"tail", "integer", "lines from the end; all if not given"}, {"since", "string", "time as 2026-01-31T15:04:05Z: what was written since then, and up to 5 s before"}}, handle: (*Server).logs,
 		},
 		{method: "POST", pattern: "/v1/jails/{name}/exec", access: forEnter, summary: "Run a command in the jail: upgrades the connection, see docs/reference/api.md", in: ExecRequest{}, stream: true, media: execProtocol, handle: (*Server).exec},
 

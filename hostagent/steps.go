@@ -295,7 +295,8 @@ func (w *worker) destroy(ctx context.Context) error {
 // forget drops the row, and before it what outlives the root: the key and the
 // log. It comes last, so a kill before it is made good at the next start.
 func (w *worker) forget(ctx context.Context) error {
-	if err := removeFiles(w.a.keyPath(w.row.UUID), w.a.logPath(w.row.UUID), w.a.logPath(w.row.UUID)+".1"); err != nil {
+	log := w.a.logPath(w.row.UUID)
+	if err := removeFiles(w.a.keyPath(w.row.UUID), log, log+".1", marksOf(log), marksOf(log+".1")); err != nil {
 		return fmt.Errorf("forget jail %s: %w", w.row.Name, err)
 	}
 	return w.a.db.remove(ctx, w.row.UUID)

@@ -40,10 +40,7 @@ func (h apiHost) Settled(ctx context.Context, index uint64) error {
 }
 
 func (h apiHost) Logs(ctx context.Context, name fsm.JailName, o api.LogOptions, w io.Writer) error {
-	if o.Follow && o.UntilEnd {
-		return h.d.agent.LogsUntilEnd(ctx, name, o.Tail, w)
-	}
-	return h.d.agent.Logs(ctx, name, o.Tail, o.Follow, w)
+	return h.d.agent.Logs(ctx, name, hostagent.LogView{Tail: o.Tail, Since: o.Since, Follow: o.Follow, UntilEnd: o.UntilEnd}, w)
 }
 
 func (h apiHost) Exec(ctx context.Context, name fsm.JailName, r api.ExecRequest, s api.ExecStreams) (int, error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,6 +18,7 @@ func jailLogsCommand() *cli.Command {
 	return &cli.Command{Name: "logs", Usage: "what jails print", ArgsUsage: "JAIL...", Action: logs, Flags: []cli.Flag{
 		&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as it is printed"},
 		&cli.IntFlag{Name: "tail", Aliases: []string{"n"}, Value: -1, Usage: "only so many `LINES` from the end"},
+		&cli.StringFlag{Name: "since", Usage: "only what was written since a `TIME` (2026-01-31T15:04:05Z), or in the last 10m"},
 	}}
 }
 
@@ -24,17 +26,36 @@ func logs(c *cli.Context) error {
 	if err := wantArgs(c, 1, -1); err != nil {
 		return err
 	}
+	o := api.LogOptions{Follow: c.Bool("follow"), Tail: c.Int("tail")}
+	var err error
+	if o.Since, err = since(c.String("since"), time.Now()); err != nil {
+		return err
+	}
 	client, names, err := chosen(c)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	o := api.LogOptions{Follow: c.Bool("follow"), Tail: c.Int("tail")}
 	e := envOf(c)
 	if len(names) == 1 {
 		return ignoreCancel(c.Context, client.Logs(c.Context, names[0], o, e.stdout))
 	}
 	return ignoreCancel(c.Context, manyLogs(c.Context, e, client, names, o))
+}
+
+// since is the time that the user means; an index of the log is none here.
+func since(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, err := moment(text, now)
+	if err == nil {
+		var t time.Time
+		if t, err = time.Parse(time.RFC3339Nano, at); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, usagef("--since %q is no time as 2026-01-31T15:04:05Z, and no while as 10m", text)
 }
 
 // ignoreCancel: ctrl-C is how a stream is meant to end.
