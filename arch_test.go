@@ -60,20 +60,22 @@ var layers = map[string]layer{
 	"cluster/join":      {[]string{"pki"}, "a token and a certificate: what the cluster thinks of them is asked through an interface"},
 	"cluster/rpc":       {[]string{"cluster", "cluster/transport", "fsm", "spec", "pki"}, "it carries proposals between members, for the log alone"},
 	"hostagent": {
-		[]string{"fsm", "spec", "jail", "netd", "netd/mesh", "zfssync", "zfssync/bundle", "zfssync/source", "pki", "internal/run", "hostagent/build"},
+		[]string{"fsm", "spec", "jail", "netd", "netd/mesh", "zfssync", "zfssync/bundle", "zfssync/source", "pki", "internal/run", "hostagent/build", "hostagent/proxy"},
 		"only the agent touches drivers, and it proposes through an interface of its own",
 	},
 	"hostagent/build": {
 		[]string{"spec", "jail", "zfssync", "zfssync/source", "internal/run"},
 		"a build is jails and layers: it needs no State",
 	},
-	"dnsd": {[]string{"fsm", "spec", "internal/seqpacket"}, "DNS answers from State and writes nothing"},
+	"hostagent/proxy": {nil, "it tells haproxy what the agent wants, and knows nothing else"},
+	"dnsd":            {[]string{"fsm", "spec", "internal/seqpacket"}, "DNS answers from State and writes nothing"},
 	"netsock": {
 		[]string{"fsm", "spec", "internal/seqpacket"},
 		"it answers jails from the State; what they ask for it proposes through an interface of its own",
 	},
-	"dhcpd": {[]string{"fsm", "spec"}, "DHCP answers from State and proposes leases"},
-	"api":   {[]string{"fsm", "spec"}, "siblings do not import each other: what api needs of them are interfaces of its own"},
+	"syslogd": {nil, "it takes and cuts messages; whose they are it is told"},
+	"dhcpd":   {[]string{"fsm", "spec"}, "DHCP answers from State and proposes leases"},
+	"api":     {[]string{"fsm", "spec"}, "siblings do not import each other: what api needs of them are interfaces of its own"},
 
 	"api/apitest": {[]string{"api", "fsm", "spec"}, "it plays the cluster for tests of the API and of rexctl: the real Apply, nothing else real"},
 
@@ -90,7 +92,7 @@ var layers = map[string]layer{
 
 	"cmd/rexcarcer": {
 		[]string{
-			"cluster", "cluster/transport", "cluster/gossip", "cluster/join", "cluster/rpc", "hostagent", "hostagent/build", "dnsd", "dhcpd", "netsock", "api", "pki", "scheduler", "plan", "fsm", "spec",
+			"cluster", "cluster/transport", "cluster/gossip", "cluster/join", "cluster/rpc", "hostagent", "hostagent/build", "dnsd", "dhcpd", "syslogd", "netsock", "api", "pki", "scheduler", "plan", "fsm", "spec",
 			"jail", "netd", "netd/mesh", "zfssync", "zfssync/bundle", "internal/run", "zfssync/transfer",
 		},
 		"it wires: it makes each part and hands it to the others",

@@ -53,6 +53,11 @@ func DHCPSocketPath(runDir, network string) string {
 	return filepath.Join(runDir, "networks", network, network+".dhcp")
 }
 
+// SyslogSocketPath is where a network's router hands over what jails log.
+func SyslogSocketPath(runDir, network string) string {
+	return filepath.Join(runDir, "networks", network, network+".syslog")
+}
+
 // ensureRouter starts the router of n, or adopts it, and keeps it alive.
 func (n *networks) ensureRouter(ctx context.Context, net netd.Network) error {
 	if n.a.c.Router == nil {
@@ -131,7 +136,7 @@ func (n *networks) sweepRouters(ctx context.Context, want netd.Config) error {
 	}
 	wanted := map[string]bool{}
 	for _, net := range want.Networks {
-		wanted[routerID(net.ID)] = true
+		wanted[routerID(net.ID)], wanted[proxyID(net.ID)] = true, proxied(net)
 	}
 	list, err := n.a.c.Jails.List(ctx)
 	for _, st := range list {
@@ -230,7 +235,7 @@ func (a *Agent) routerSpec(net netd.Network) (jail.Spec, error) {
 		mounts = append(mounts, jail.Mount{Source: a.c.Router.Binary, Target: "/rexcarcer", ReadOnly: true})
 	}
 	argv := []string{"/rexcarcer", "router", "-network", net.Name, "-feed", "/run/net/" + net.Name + ".seq_packet",
-		"-dhcp", "/run/net/" + net.Name + ".dhcp",
+		"-dhcp", "/run/net/" + net.Name + ".dhcp", "-syslog", "/run/net/" + net.Name + ".syslog",
 		"-listen", netip.AddrPortFrom(net.Gateway(), 53).String()}
 	if gw6 := net.Gateway6(); gw6.IsValid() {
 		argv = append(argv, "-listen", netip.AddrPortFrom(gw6, 53).String())

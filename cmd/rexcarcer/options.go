@@ -107,7 +107,8 @@ type fileConfig struct {
 
 	StrictLimits *bool `hcl:"strict_limits,optional"`
 
-	BindAllow []string `hcl:"bind_allow,optional"`
+	BindAllow     []string `hcl:"bind_allow,optional"`
+	SyslogForward *string  `hcl:"syslog_forward,optional"`
 
 	CAPassphraseFile *string `hcl:"ca_passphrase_file,optional"`
 
@@ -233,7 +234,7 @@ func optionsFrom(c *cli.Context) (options, error) {
 	if err := o.buildOptions(c, file, text, number); err != nil {
 		return options{}, err
 	}
-	if err := o.siteOptions(c, file); err != nil {
+	if err := o.siteOptions(c, file, text); err != nil {
 		return options{}, err
 	}
 	for k, v := range file.Labels {

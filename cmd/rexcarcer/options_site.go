@@ -5,22 +5,29 @@ import (
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/rexcarcer/rexcarcer/syslogd"
 )
 
 // siteOptions are what the owner of a host allows and asks for beside the
 // cluster's own affairs.
 type siteOptions struct {
-	BindAllow []string // directories of the host that jails may have, absolute
+	BindAllow     []string       // directories of the host that jails may have, absolute
+	SyslogForward syslogd.Target // where messages of jails go besides; zero: nowhere
 }
 
 func siteFlags(env func(string) []string) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "bind-allow", Usage: "`DIR` of this host that jails may have as a volume, with all below it; may be repeated (default: none)", EnvVars: env("bind-allow")},
+		&cli.StringFlag{Name: "syslog-forward", Usage: "`URL` of a syslog server that gets what jails log by syslog too: udp://HOST[:PORT], tcp://... or tls://...", EnvVars: env("syslog-forward")},
 	}
 }
 
 // siteOptions reads them; what a flag or variable says replaces what the file does.
-func (o *options) siteOptions(c *cli.Context, file fileConfig) error {
+func (o *options) siteOptions(c *cli.Context, file fileConfig, text func(string, *string) string) (err error) {
+	if o.Site.SyslogForward, err = syslogForward(text("syslog-forward", file.SyslogForward)); err != nil {
+		return err
+	}
 	o.Site.BindAllow = file.BindAllow
 	if c.IsSet("bind-allow") {
 		o.Site.BindAllow = c.StringSlice("bind-allow")

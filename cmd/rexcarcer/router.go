@@ -17,22 +17,23 @@ import (
 // daemon and itself, and no promise to anybody.
 func routerCommand() *cli.Command {
 	return &cli.Command{
-		Name: "router", Hidden: true, Usage: "(internal) serve DNS and DHCP in a network's router namespace",
+		Name: "router", Hidden: true, Usage: "(internal) serve DNS, DHCP and syslog in a network's router namespace",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "network", Required: true},
 			&cli.StringFlag{Name: "feed", Required: true},
 			&cli.StringFlag{Name: "dhcp"},
+			&cli.StringFlag{Name: "syslog"},
 			&cli.StringSliceFlag{Name: "listen", Required: true},
 			&cli.StringSliceFlag{Name: "clients"},
 			&cli.StringSliceFlag{Name: "forward"},
 		},
 		Action: func(c *cli.Context) error {
-			return runRouter(c.Context, c.String("feed"), c.String("dhcp"), c.StringSlice("listen"), c.StringSlice("clients"), c.StringSlice("forward"))
+			return runRouter(c.Context, c.String("feed"), c.String("dhcp"), c.String("syslog"), c.StringSlice("listen"), c.StringSlice("clients"), c.StringSlice("forward"))
 		},
 	}
 }
 
-func runRouter(ctx context.Context, feed, dhcp string, listen, clients, forward []string) error {
+func runRouter(ctx context.Context, feed, dhcp, syslog string, listen, clients, forward []string) error {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	addrs, err := parseResolvers(listen)
 	if err != nil {
@@ -66,5 +67,6 @@ func runRouter(ctx context.Context, feed, dhcp string, listen, clients, forward 
 	g.Go(func() error { return dnsd.Follow(ctx, feed, h.SetZone, logger) })
 	g.Go(func() error { return s.Run(ctx) })
 	lendDHCP(ctx, g, dhcp, logger)
+	takeSyslog(ctx, g, syslog, addrs, logger)
 	return g.Wait()
 }

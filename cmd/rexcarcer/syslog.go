@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/hostagent"
+	"github.com/rexcarcer/rexcarcer/syslogd"
+)
+
+// takeSyslog takes what the jails of a router's network log, on the addresses
+// where it serves names, and hands it to the daemon at path. A router that
+// cannot still serves names.
+func takeSyslog(ctx context.Context, g *errgroup.Group, path string, listen []netip.AddrPort, logger *slog.Logger) {
+	if path == "" {
+		return
+	}
+	var addrs []netip.AddrPort
+	for _, a := range listen {
+		addrs = append(addrs, netip.AddrPortFrom(a.Addr(), syslogd.Port))
+	}
+	relay := syslogd.NewRelay(path, logger)
+	s, err := syslogd.Listen(ctx, addrs, relay.Take, relay.Lost, logger)
+	if err != nil {
+		logger.Error("jails of this network cannot log by syslog", "err", err)
+		return
+	}
+	g.Go(func() error { return s.Run(ctx) })
+	g.Go(func() error { return relay.Run(ctx) })
+}
+
+// syslogging is what the daemon does with messages of jails.
+type syslogging struct {
+	d       *daemon
+	metrics *syslogd.Metrics
+	forward *syslogd.Forwarder // nil: nowhere
+}
+
+// serveSyslog takes the messages of all networks' routers on this host.
+func (d *daemon) serveSyslog(ctx context.Context) error {
+	if d.o.Runtime == "sim" {
+		return nil // nobody would log
+	}
+	s := &syslogging{d: d, metrics: syslogd.NewMetrics(d.reg)}
+	g, ctx := errgroup.WithContext(ctx)
+	if to := d.o.Site.SyslogForward; to != (syslogd.Target{}) {
+		s.forward = syslogd.NewForwarder(to, s.metrics, d.log)
+		g.Go(func() error { return s.forward.Run(ctx) })
+	}
+	g.Go(func() error { return d.eachNetwork(ctx, s.serve) })
+	return g.Wait()
+}
+
+// eachNetwork runs serve for every network as long as it is in the State, and
+// returns when ctx has ended and all of them.
+func (d *daemon) eachNetwork(ctx context.Context, serve func(ctx context.Context, network string)) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	open := map[string]context.CancelFunc{}
+	for {
+		changed := d.node.Watch()
+		wanted := map[string]bool{}
+		for name := range d.node.State().Networks.All {
+			wanted[name] = true
+			if open[name] != nil {
+				continue
+			}
+			one, cancel := context.WithCancel(ctx)
+			open[name] = cancel
+			wg.Go(func() { serve(one, name) })
+		}
+		for name, cancel := range open {
+			if !wanted[name] {
+				cancel()
+				delete(open, name)
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil //nolint:nilerr // the end was wanted
+		}
+	}
+}
+
+func (s *syslogging) serve(ctx context.Context, network string) {
+	l, err := listenSocket(hostagent.SyslogSocketPath(s.d.o.RunDir, network))
+	if err == nil {
+		err = syslogd.Collect(ctx, l, func(from netip.Addr, raw []byte) { s.take(network, from, raw) },
+			func(n int) { s.metrics.Taken("lost", n) }, s.d.log)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.d.log.Error("messages of a network's jails are not taken", "network", network, "err", err)
+	}
+}
+
+// listenSocket makes a socket for root alone, in place of one that a killed
+// daemon left.
+func listenSocket(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	// On the way out the path may be a successor's already.
+	l.SetUnlinkOnClose(false)
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// take puts one message into the log of the jail that has the address.
+func (s *syslogging) take(network string, from netip.Addr, raw []byte) {
+	j := jailAt(s.d.node.State(), network, from)
+	if j == nil {
+		s.metrics.Taken("stranger", 1)
+		return
+	}
+	m, now := syslogd.Parse(raw), time.Now()
+	if err := s.d.agent.LogLine(j.UUID, m.Line(now)); err != nil {
+		s.metrics.Taken("lost", 1)
+		if !errors.Is(err, hostagent.ErrElsewhere) {
+			s.d.log.Warn("a message of a jail is lost", "jail", j.Spec.Name, "err", err)
+		}
+		return
+	}
+	s.metrics.Taken("kept", 1)
+	if s.forward != nil {
+		s.forward.Send(m.Format(logName(j), now))
+	}
+}
+
+// jailAt is the jail that has an address of a network, nil for none.
+func jailAt(s *fsm.State, network string, a netip.Addr) *fsm.Jail {
+	lease, ok := s.Leases.Get(fsm.LeaseKey(network, a))
+	if !ok || lease.Jail == "" {
+		return nil
+	}
+	j, ok := s.Jails.Get(string(lease.Jail))
+	if !ok {
+		return nil
+	}
+	return j
+}
+
+// logName is how a jail is called on other syslog servers.
+func logName(j *fsm.Jail) string {
+	if len(j.Names) > 0 {
+		return j.Names[0]
+	}
+	return j.Spec.Name
+}
+
+// syslogForward reads where messages go besides; "" is nowhere.
+func syslogForward(text string) (syslogd.Target, error) {
+	if text == "" {
+		return syslogd.Target{}, nil
+	}
+	t, err := syslogd.ParseTarget(text)
+	if err != nil {
+		return t, fmt.Errorf("syslog-forward %w", err)
+	}
+	return t, nil
+}
