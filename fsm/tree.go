@@ -1,99 +1,44 @@
 package fsm
 
-import (
-	"bytes"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
-)
+import "strings"
 
 // Tree is a persistent map ordered by key: a copy is a pointer, a change
-// costs O(key length), and old versions stay valid. Values must never be
-// changed after they were put in.
-type Tree[V any] struct{ t *iradix.Tree[V] }
+// costs O(log n), and old versions stay valid. Values must never be changed
+// after they were put in. The zero Tree is empty.
+type Tree[V any] struct {
+	root *node[V] // nil: empty
+	n    int
+}
 
 // Len is the number of keys, in O(1).
-func (t Tree[V]) Len() int {
-	if t.t == nil {
-		return 0
-	}
-	return t.t.Len()
-}
+func (t Tree[V]) Len() int { return t.n }
 
 // Get returns the value of key.
-func (t Tree[V]) Get(key string) (V, bool) {
-	if t.t == nil {
-		var zero V
-		return zero, false
-	}
-	return t.t.Get([]byte(key))
-}
+func (t Tree[V]) Get(key string) (V, bool) { return t.root.get(key) }
 
 // All visits all in key order until yield returns false; range over it.
-func (t Tree[V]) All(yield func(key string, v V) bool) { t.Prefix("")(yield) }
+func (t Tree[V]) All(yield func(key string, v V) bool) { t.root.each("", yield) }
 
 // Values visits all values in key order until yield returns false; range over
-// it. It makes no strings of the keys: large Trees are read at half the cost.
+// it.
 func (t Tree[V]) Values(yield func(v V) bool) {
-	if t.t == nil {
-		return
-	}
-	it := t.t.Root().Iterator()
-	for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {
-		if !yield(v) {
-			return
-		}
-	}
+	t.root.each("", func(_ string, v V) bool { return yield(v) })
+}
+
+// From visits the keys from key on, in order; range over it.
+func (t Tree[V]) From(key string) func(yield func(string, V) bool) {
+	return func(yield func(string, V) bool) { t.root.each(key, yield) }
 }
 
 // Prefix visits the keys that begin with prefix, in order; range over it.
 func (t Tree[V]) Prefix(prefix string) func(yield func(string, V) bool) {
-	return func(yield func(string, V) bool) {
-		if t.t == nil {
-			return
-		}
-		it := t.t.Root().Iterator()
-		it.SeekPrefix([]byte(prefix))
-		for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
-			if !yield(string(k), v) {
-				return
-			}
-		}
-	}
+	return func(yield func(string, V) bool) { t.root.prefix(prefix, yield) }
 }
 
 // Same reports whether both are the very same version, in O(1).
-func (t Tree[V]) Same(u Tree[V]) bool { return t.t == u.t }
+func (t Tree[V]) Same(u Tree[V]) bool { return t.root == u.root }
 
-// Beside visits all values of a in key order, each with b's value of the same
-// key, or the zero value where b has none; range over it. It walks along both
-// once, and searches for nothing.
-func Beside[A, B any](a Tree[A], b Tree[B]) func(yield func(v A, w B) bool) {
-	return func(yield func(A, B) bool) {
-		if a.t == nil {
-			return
-		}
-		var none B
-		nextB := func() ([]byte, B, bool) { return nil, none, false }
-		if b.t != nil {
-			nextB = b.t.Root().Iterator().Next
-		}
-		kb, w, ok := nextB()
-		it := a.t.Root().Iterator()
-		for ka, v, more := it.Next(); more; ka, v, more = it.Next() {
-			order := -1 // of ka to kb
-			for ok {
-				if order = bytes.Compare(ka, kb); order <= 0 {
-					break
-				}
-				kb, w, ok = nextB()
-			}
-			with := none
-			if ok && order == 0 {
-				with = w
-			}
-			if !yield(v, with) {
-				return
-			}
-		}
-	}
+// prefix visits the keys that begin with p.
+func (n *node[V]) prefix(p string, yield func(string, V) bool) {
+	n.each(p, func(key string, v V) bool { return strings.HasPrefix(key, p) && yield(key, v) })
 }

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
 	"pgregory.net/rapid"
 )
 
@@ -13,11 +12,11 @@ func TestChangesAreTheKeysThatDiffer(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		tree := func(m map[string]int) Tree[int] {
-			txn := iradix.New[int]().Txn()
+			var table table[int]
 			for k, v := range m {
-				txn.Insert([]byte(k), v)
+				table.put(k, v)
 			}
-			return Tree[int]{txn.Commit()}
+			return table.tree()
 		}
 		draw := rapid.MapOf(rapid.StringMatching(`[ab/]{0,4}`), rapid.IntRange(0, 2))
 		old, now := draw.Draw(t, "old"), draw.Draw(t, "now")
