@@ -49,7 +49,7 @@ func places(frames, total int) (at []int64) {
 // twoAndAHalf is content whose stream ("\n" first) is two full frames and half a one.
 const (
 	twoAndAHalf = 2*FrameSize + FrameSize/2
-	wireBytes   = 3*frameHeader + twoAndAHalf + 1 + frameHeader + 8
+	wireBytes   = 3*frameHeader + twoAndAHalf + 1 + frameHeader + endSize
 )
 
 func TestACutAtAnyPlaceCostsAtMostOneFrame(t *testing.T) {

@@ -163,7 +163,7 @@ func (f *frameWriter) alive() {
 		f.idle = true
 		return
 	}
-	_ = f.emit(frameAlive, 0, sum{}, binary.BigEndian.AppendUint64(nil, uint64(f.gone))) // the next frame meets the same error
+	_ = f.emit(frameAlive, 0, 0, binary.BigEndian.AppendUint64(nil, uint64(f.gone))) // the next frame meets the same error
 }
 
 // Write takes bytes of the stream.
@@ -204,13 +204,13 @@ func (f *frameWriter) ReadFrom(r io.Reader) (n int64, err error) {
 
 // frame sends b as one frame.
 func (f *frameWriter) frame(b []byte) error {
-	s := sha256.Sum256(b)
+	check := checkOf(b)
 	f.total += int64(len(b))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.gone += int64(len(b))
 	f.entry.bytes.Store(f.gone)
-	f.roll.add(s)
+	f.roll.add(check)
 	if f.roll.frames <= f.after {
 		if f.roll.frames == f.after && f.roll.sum() != f.prefix {
 			return errPrefix
@@ -224,12 +224,12 @@ func (f *frameWriter) frame(b []byte) error {
 		}
 	}
 	f.idle = false
-	return f.emit(kind, len(b), s, payload)
+	return f.emit(kind, len(b), check, payload)
 }
 
 // emit writes one frame; the caller holds mu.
-func (f *frameWriter) emit(kind byte, raw int, s sum, payload []byte) error {
-	head := header{kind: kind, size: len(payload), raw: raw, sum: s}.append(f.head[:0])
+func (f *frameWriter) emit(kind byte, raw int, check uint64, payload []byte) error {
+	head := header{kind: kind, size: len(payload), raw: raw, check: check}.append(f.head[:0])
 	for b := payload; len(head) > 0 || len(b) > 0; {
 		piece := b[:min(len(b), FrameSize)]
 		if f.limit != nil { // in small pieces, so that a low rate does not look like a stall
@@ -273,10 +273,11 @@ func (f *frameWriter) end(err error) error {
 	defer f.mu.Unlock()
 	defer func() { _ = f.wide.Pass() }() // nothing is kept by now, unless it failed
 	if err != nil {
-		_ = f.emit(frameError, 0, sum{}, encodeError(codeOf(err), err)) // the peer may be what failed
+		_ = f.emit(frameError, 0, 0, encodeError(codeOf(err), err)) // the peer may be what failed
 		return err
 	}
-	return f.emit(frameEnd, 0, f.roll.sum(), binary.BigEndian.AppendUint64(nil, uint64(f.total)))
+	whole := f.roll.sum()
+	return f.emit(frameEnd, 0, 0, append(binary.BigEndian.AppendUint64(nil, uint64(f.total)), whole[:]...))
 }
 
 var _ io.ReaderFrom = (*frameWriter)(nil)

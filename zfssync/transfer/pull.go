@@ -3,7 +3,6 @@ package transfer
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -196,7 +195,7 @@ func (p *pull) from(ctx context.Context, src Source) error {
 		case frameError:
 			return remoteError(src, b)
 		case frameEnd:
-			if h.sum != p.roll.sum() || int64(binary.BigEndian.Uint64(b)) != p.bytes {
+			if sum(b[8:]) != p.roll.sum() || int64(binary.BigEndian.Uint64(b)) != p.bytes {
 				return fmt.Errorf("read from %s: %w: the sum over %d bytes", src.Name, errLie, p.bytes)
 			}
 			return p.feed.put(ctx, p.held)
@@ -224,10 +223,10 @@ func (p *pull) check(h header, b []byte) ([]byte, error) {
 			return nil, fmt.Errorf("%w: %w", errLie, err)
 		}
 	}
-	if sha256.Sum256(b) != h.sum {
+	if checkOf(b) != h.check {
 		return nil, fmt.Errorf("%w: frame %d", errLie, p.roll.frames)
 	}
-	p.roll.add(h.sum)
+	p.roll.add(h.check)
 	p.bytes += int64(len(b))
 	return b, nil
 }

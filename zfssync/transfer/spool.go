@@ -62,7 +62,7 @@ func (p *pull) adopt(f *os.File) error {
 		if err != nil {
 			return err
 		}
-		p.roll.add(sha256.Sum256(b))
+		p.roll.add(checkOf(b))
 		p.bytes += FrameSize
 	}
 	if err := f.Truncate(p.bytes); err != nil {
