@@ -3,6 +3,7 @@ package dnsd
 import (
 	"encoding/binary"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,13 @@ type Handler struct {
 	metrics *Metrics
 	cookies cookies
 	limits  limiter
+
+	peers     []Peer
+	keys      map[string]Key // by Key.Name
+	transfers chan struct{}  // one per transfer under way
+
+	mu      sync.Mutex
+	changed chan struct{} // guarded by mu; closed by the next SetZone
 }
 
 // NewHandler answers SERVFAIL until SetZone: a router that has no zone yet
@@ -43,13 +51,24 @@ func NewHandler(recurse func(netip.Addr) bool, metrics *Metrics) *Handler {
 	if metrics == nil {
 		metrics = NewMetrics(nil)
 	}
-	return &Handler{recurse: recurse, metrics: metrics, cookies: newCookies()}
+	return &Handler{recurse: recurse, metrics: metrics, cookies: newCookies(), transfers: make(chan struct{}, maxTransfers), changed: make(chan struct{})}
 }
 
 // SetZone makes z what is answered from, for all queries from now on.
 func (h *Handler) SetZone(z *Zone) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.zone.Store(z)
 	h.metrics.zone(z)
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+// changes returns a channel that the next SetZone closes.
+func (h *Handler) changes() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.changed
 }
 
 // Zone is what is answered from now, nil before SetZone.
@@ -77,6 +96,7 @@ const (
 	answered verdict = iota
 	unusual          // the hot path leaves it to slow
 	foreign          // not a name of ours
+	sealed           // answered and signed: not to be changed any more
 )
 
 // answer is Answer for w. A query that makes us panic is a bug of ours, but must
@@ -116,8 +136,10 @@ func (h *Handler) answer(buf, query []byte, from netip.AddrPort, udp bool, w *wo
 		reply, what = q.reply(zone, buf, query, udp)
 	}
 	if what == unusual {
-		reply, what = h.slow(zone, buf, query, udp)
-		reply = q.addCookie(reply)
+		reply, what = h.slow(zone, buf, query, source, "", udp, int64(w.now))
+		if what != sealed {
+			reply = q.addCookie(reply)
+		}
 	}
 	if what == foreign {
 		if own && query[2]&bitRD != 0 {
@@ -126,7 +148,7 @@ func (h *Handler) answer(buf, query []byte, from netip.AddrPort, udp bool, w *wo
 		reply = q.addCookie(failure(buf, query, dns.RcodeRefused))
 	}
 	if len(reply) >= headerLen {
-		if own && reply[2]&bitRD != 0 {
+		if own && what != sealed && reply[2]&bitRD != 0 {
 			reply[3] |= bitRA
 		}
 		w.shard.count(q.typ, reply)

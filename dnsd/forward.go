@@ -5,10 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -16,13 +16,16 @@ import (
 
 // Limits of forwarding.
 const (
-	forwardTimeout = 2 * time.Second // for one resolver's answer
-	forwardTries   = 3               // over all resolvers
-	maxForwards    = 512             // at once
+	forwardTimeout = 2 * time.Second         // for one resolver's answer
+	forwardTries   = 3                       // over all resolvers
+	maxForwards    = 512                     // at once
+	maxOfOne       = 128                     // of those, for one address
+	staleAfter     = 1800 * time.Millisecond // RFC 8767 section 5: then a stale answer serves
 )
 
 // Forwarder hands queries for foreign names to the host's resolvers, in
-// order, the next one when one does not answer. It keeps a small cache.
+// order, the next one when one does not answer. It keeps a cache; what several
+// want to know at once is asked once.
 type Forwarder struct {
 	resolvers []netip.AddrPort
 	slots     chan struct{} // one per query under way
@@ -30,6 +33,21 @@ type Forwarder struct {
 	metrics   *Metrics
 	dial      func(ctx context.Context, network, address string) (net.Conn, error)
 	now       func() time.Time
+	handler   atomic.Pointer[Handler] // whose names no resolver may speak for
+
+	ctx   context.Context //nolint:containedctx // of calls, which outlive the query that began them
+	end   context.CancelFunc
+	calls sync.WaitGroup
+
+	mu       sync.Mutex
+	underway map[string]*call   // guarded by mu; by cacheKey
+	sources  map[netip.Addr]int // guarded by mu; how many slots each has
+}
+
+// call is one question that resolvers are being asked.
+type call struct {
+	done  chan struct{}
+	reply []byte // as scrub made it, nil if nobody answered; set before done is closed
 }
 
 // NewForwarder asks resolvers, which must not include this server itself.
@@ -38,41 +56,85 @@ func NewForwarder(resolvers []netip.AddrPort, metrics *Metrics) *Forwarder {
 	if metrics == nil {
 		metrics = NewMetrics(nil)
 	}
-	return &Forwarder{
+	f := &Forwarder{
 		resolvers: resolvers,
 		slots:     make(chan struct{}, maxForwards),
 		cache:     newCache(),
 		metrics:   metrics,
 		dial:      (&net.Dialer{}).DialContext,
 		now:       time.Now,
+		underway:  map[string]*call{},
+		sources:   map[netip.Addr]int{},
 	}
+	f.ctx, f.end = context.WithCancel(context.Background())
+	return f
+}
+
+// close ends what is under way and waits for it.
+func (f *Forwarder) close() {
+	f.mu.Lock()
+	f.end()
+	f.mu.Unlock()
+	f.calls.Wait()
+}
+
+// ours tells whether name is one of the cluster's.
+func (f *Forwarder) ours(name string) bool {
+	h := f.handler.Load()
+	if h == nil || h.Zone() == nil {
+		return false
+	}
+	wire, err := packName(name)
+	if err != nil {
+		return true // no name at all: not to be passed on
+	}
+	_, top, _ := h.Zone().find(wire)
+	return top != nil
 }
 
 // Forward is the reply to query, which Handler.Answer left to it. When no
 // resolver helps, or too many queries are under way, that is SERVFAIL.
 func (f *Forwarder) Forward(ctx context.Context, query []byte, udp bool) []byte {
-	if !f.take() {
-		f.metrics.forwards.WithLabelValues("overload").Inc()
-		return servfail(query)
+	self := netip.IPv6Loopback()
+	if !f.take(self) {
+		return f.overload(query)
 	}
-	defer f.release()
-	return f.forward(ctx, query, udp)
+	defer f.release(self)
+	return f.forward(ctx, query, self, udp)
 }
 
-// take reserves one of the slots, without waiting.
-func (f *Forwarder) take() bool {
+func (f *Forwarder) overload(query []byte) []byte {
+	f.metrics.forwards.WithLabelValues("overload").Inc()
+	return servfail(query)
+}
+
+// take reserves one of the slots for source, without waiting.
+func (f *Forwarder) take(source netip.Addr) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sources[source] >= maxOfOne && !source.IsLoopback() {
+		return false
+	}
 	select {
 	case f.slots <- struct{}{}:
+		f.sources[source]++
 		return true
 	default:
 		return false
 	}
 }
 
-func (f *Forwarder) release() { <-f.slots }
+func (f *Forwarder) release(source netip.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	<-f.slots
+	if f.sources[source]--; f.sources[source] == 0 {
+		delete(f.sources, source)
+	}
+}
 
 // forward is Forward within a slot.
-func (f *Forwarder) forward(ctx context.Context, query []byte, udp bool) []byte {
+func (f *Forwarder) forward(ctx context.Context, query []byte, source netip.Addr, udp bool) []byte {
 	var q question
 	if !q.parse(query) {
 		var ok bool
@@ -81,148 +143,104 @@ func (f *Forwarder) forward(ctx context.Context, query []byte, udp bool) []byte 
 			return servfail(query)
 		}
 	}
-	if reply := f.cache.get(&q, query, f.now()); reply != nil {
-		f.metrics.forwards.WithLabelValues("cached").Inc()
-		return q.fit(reply, udp)
+	if h := f.handler.Load(); h == nil {
+		q.cookie = nil
+	} else if q.cookie != nil {
+		h.cookies.server(q.server[:0], q.cookie, source, uint32(f.now().Unix()))
 	}
-	reply, err := f.ask(ctx, &q, query)
-	if err != nil {
-		f.metrics.forwards.WithLabelValues("failed").Inc()
-		return servfail(query)
+	reply, how := f.lookup(ctx, &q, query)
+	f.metrics.forwards.WithLabelValues(how).Inc()
+	if reply == nil {
+		return q.addCookie(servfail(query))
 	}
-	f.metrics.forwards.WithLabelValues("answered").Inc()
-	f.cache.put(&q, reply, f.now())
-	return q.fit(reply, udp)
+	return q.finish(reply, query, udp)
 }
 
-// ask tries the resolvers until one answers properly. A SERVFAIL or REFUSED is
-// kept for the case that nobody has anything better.
-func (f *Forwarder) ask(ctx context.Context, q *question, query []byte) (reply []byte, err error) {
-	var poor []byte
-	errs := []error{errors.New("no resolver answered")}
-	upstream := q.upstream(query)
-	for try := range max(forwardTries, len(f.resolvers)) {
-		if len(f.resolvers) == 0 || ctx.Err() != nil {
-			break
-		}
-		resolver := f.resolvers[try%len(f.resolvers)]
-		reply, err := f.exchange(ctx, "udp", resolver, q, upstream)
-		if err == nil && reply[2]&bitTC != 0 {
-			reply, err = f.exchange(ctx, "tcp", resolver, q, upstream)
-		}
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		copy(reply, query[:2])                          // the client's id
-		copy(reply[headerLen:], query[headerLen:q.end]) // and its letters
-		reply[2] &^= bitAA
-		reply[3] |= bitRA
-		if code := reply[3] & maskRcode; code != dns.RcodeServerFailure && code != dns.RcodeRefused {
-			return reply, nil
-		}
-		poor = reply
+// lookup is the answer to q, as scrub made it, from the cache or a resolver;
+// nil if there is none. how says which.
+func (f *Forwarder) lookup(ctx context.Context, q *question, query []byte) (reply []byte, how string) {
+	key := cacheKey(q, query[3])
+	kept, stale, retry := f.cache.get(key, f.now())
+	switch {
+	case kept != nil && !stale:
+		return kept, "cached"
+	case kept != nil && !retry:
+		return kept, "stale"
 	}
-	if poor != nil {
-		return poor, nil
+	c := f.join(key, q, query)
+	var late <-chan time.Time
+	if kept != nil {
+		timer := time.NewTimer(staleAfter)
+		defer timer.Stop()
+		late = timer.C
 	}
-	return nil, errors.Join(errs...)
+	select {
+	case <-c.done:
+		if c.reply != nil && (kept == nil || helpful(c.reply)) {
+			return c.reply, "answered"
+		}
+	case <-late:
+	case <-ctx.Done():
+	}
+	if kept != nil {
+		return kept, "stale"
+	}
+	return nil, "failed"
 }
 
-// upstream is what a resolver is asked: the question with an id of its own
-// and without the client's EDNS options, which concern the two of us only (RFC
-// 6891 section 6.1.1). OPT is passed on only where the client speaks EDNS, so
-// that a reply needs no editing.
-func (q *question) upstream(query []byte) []byte {
-	out := append(make([]byte, 0, q.end+optLen), query[:q.end]...)
-	binary.BigEndian.PutUint16(out, uint16(rand.Uint32()))
-	out[2] = bitRD
-	out[3] = query[3] & bitCD
-	out[11] = 0
+// join is the call for key that is under way, or a new one.
+func (f *Forwarder) join(key string, q *question, query []byte) *call {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c := f.underway[key]; c != nil {
+		return c
+	}
+	c := &call{done: make(chan struct{})}
+	if f.ctx.Err() != nil {
+		close(c.done)
+		return c
+	}
+	f.underway[key] = c
+	upstream := *q
+	query = append([]byte(nil), query...)
+	f.calls.Go(func() {
+		defer close(c.done)
+		reply, life := f.ask(f.ctx, &upstream, query)
+		switch has := f.cache.has(key, f.now()); {
+		case reply != nil && (helpful(reply) || !has):
+			f.cache.put(key, reply, life, f.now())
+		case has:
+			f.cache.failed(key, f.now())
+		}
+		c.reply = reply
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.underway, key)
+	})
+	return c
+}
+
+// finish makes of a reply as scrub made it the one to query: with its id and
+// letters, cut down to the question if it is too long for the client.
+func (q *question) finish(reply, query []byte, udp bool) []byte {
+	out := append(make([]byte, 0, len(reply)+optLen), reply...)
+	copy(out, query[:2])
+	copy(out[headerLen:], query[headerLen:q.end])
+	out[2] = out[2]&^bitRD | query[2]&bitRD
+	limit := maxTCP
+	if udp {
+		limit = int(q.size)
+	}
+	if len(out) > limit-q.optSize() {
+		out = out[:q.end]
+		out[2] |= bitTC
+		clear(out[6:headerLen])
+	}
 	if q.edns {
 		out = q.appendOPT(out)
-		out[11] = 1
+		binary.BigEndian.PutUint16(out[10:], binary.BigEndian.Uint16(out[10:])+1)
 	}
 	return out
-}
-
-// exchange asks one resolver, from a port of its own, and takes only a reply
-// with the same id and question (RFC 5452 section 9).
-func (f *Forwarder) exchange(ctx context.Context, network string, resolver netip.AddrPort, q *question, query []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, forwardTimeout)
-	defer cancel()
-	conn, err := f.dial(ctx, network, resolver.String())
-	if err != nil {
-		return nil, fmt.Errorf("ask resolver %s: %w", resolver, err)
-	}
-	defer conn.Close() // nothing is left to be written
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	var reply []byte
-	if network == "tcp" {
-		reply, err = exchangeTCP(conn, q, query)
-	} else {
-		reply, err = exchangeUDP(conn, q, query)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("ask resolver %s over %s: %w", resolver, network, err)
-	}
-	return reply, nil
-}
-
-func exchangeUDP(conn net.Conn, q *question, query []byte) ([]byte, error) {
-	if _, err := conn.Write(query); err != nil {
-		return nil, err
-	}
-	buf := make([]byte, 4096)
-	for { // until the deadline: what does not match may be forged
-		n, err := conn.Read(buf)
-		if err != nil {
-			return nil, err
-		}
-		if q.matches(query, buf[:n]) {
-			return buf[:n], nil
-		}
-	}
-}
-
-func exchangeTCP(conn net.Conn, q *question, query []byte) ([]byte, error) {
-	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(query))), query...)); err != nil {
-		return nil, err
-	}
-	var size [2]byte
-	if _, err := io.ReadFull(conn, size[:]); err != nil {
-		return nil, err
-	}
-	reply := make([]byte, binary.BigEndian.Uint16(size[:]))
-	if _, err := io.ReadFull(conn, reply); err != nil {
-		return nil, err
-	}
-	if !q.matches(query, reply) {
-		return nil, errors.New("the reply belongs to another question")
-	}
-	return reply, nil
-}
-
-// matches tells whether reply answers query.
-func (q *question) matches(query, reply []byte) bool {
-	return len(reply) >= q.end && reply[2]&bitQR != 0 && string(reply[:2]) == string(query[:2]) &&
-		string(reply[4:6]) == "\x00\x01" && string(reply[headerLen:q.end]) == string(query[headerLen:q.end])
-}
-
-// fit cuts a reply that is too long for its client down to the question.
-func (q *question) fit(reply []byte, udp bool) []byte {
-	if !udp || len(reply) <= int(q.size) {
-		return reply
-	}
-	reply = reply[:q.end]
-	reply[2] |= bitTC
-	clear(reply[6:headerLen])
-	if q.edns {
-		reply = q.appendOPT(reply)
-		reply[11] = 1
-	}
-	return reply
 }
 
 // plainQuery is an unusual query as a plain one; false if it is beyond that.
@@ -245,4 +263,55 @@ func servfail(query []byte) []byte {
 		reply[3] |= bitRA
 	}
 	return reply
+}
+
+var errNobody = errors.New("no resolver answered")
+
+// ask tries the resolvers until one answers properly: once each over UDP, then
+// over TCP. A SERVFAIL or REFUSED is kept for the case that nobody has anything
+// better.
+func (f *Forwarder) ask(ctx context.Context, q *question, query []byte) (reply []byte, life time.Duration) {
+	var poor []byte
+	for try := range max(forwardTries, len(f.resolvers)) {
+		if len(f.resolvers) == 0 || ctx.Err() != nil {
+			break
+		}
+		network := "udp"
+		if try >= len(f.resolvers) { // its replies may be lost, forged or changed on the way
+			network = "tcp"
+		}
+		reply, life, err := f.askOne(ctx, f.resolvers[try%len(f.resolvers)], network, q, query)
+		if err != nil {
+			continue // counted by whoever gets nothing
+		}
+		if code := reply[3] & maskRcode; code != dns.RcodeServerFailure && code != dns.RcodeRefused {
+			return reply, life
+		}
+		poor = reply
+	}
+	return poor, failureLife
+}
+
+// askOne asks one resolver: over TCP as well if its reply was cut, without EDNS
+// if it does not understand that (RFC 6891 section 7).
+func (f *Forwarder) askOne(ctx context.Context, resolver netip.AddrPort, network string, q *question, query []byte) (reply []byte, life time.Duration, err error) {
+	upstream := q.upstream(query, true)
+	raw, err := f.exchange(ctx, network, resolver, q, upstream)
+	if code := byte(0); err == nil && len(raw) >= headerLen {
+		if code = raw[3] & maskRcode; code == dns.RcodeFormatError || code == dns.RcodeNotImplemented {
+			upstream = q.upstream(query, false)
+			raw, err = f.exchange(ctx, network, resolver, q, upstream)
+		}
+	}
+	if err == nil && raw[2]&bitTC != 0 && network == "udp" {
+		raw, err = f.exchange(ctx, "tcp", resolver, q, upstream)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	var msg dns.Msg
+	if err := msg.Unpack(raw); err != nil || len(msg.Question) != 1 {
+		return nil, 0, fmt.Errorf("the reply of resolver %s is malformed: %w", resolver, errors.Join(err, errNobody))
+	}
+	return scrub(&msg, f.ours)
 }

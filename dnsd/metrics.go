@@ -59,8 +59,11 @@ func (s *shard) observe(took time.Duration, n int) {
 type Metrics struct {
 	shards   [numShards]shard
 	forwards *prometheus.CounterVec
-	records  prometheus.Gauge
-	serial   prometheus.Gauge
+
+	transfers *prometheus.CounterVec
+	notifies  *prometheus.CounterVec
+	records   prometheus.Gauge
+	serial    prometheus.Gauge
 }
 
 // NewMetrics registers the package's metrics with reg, which may be nil.
@@ -68,6 +71,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		forwards: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rexcarcer_dnsd_forwards_total", Help: "Queries handed to the host's resolvers, by result.",
+		}, []string{"result"}),
+		transfers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rexcarcer_dnsd_transfers_total", Help: "Zone transfers asked for over TCP: axfr and ixfr were sent, refused to strangers, overload when too many were under way.",
+		}, []string{"result"}),
+		notifies: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rexcarcer_dnsd_notifies_total", Help: "Secondaries told of a change of a zone, by whether they answered.",
 		}, []string{"result"}),
 		records: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "rexcarcer_dnsd_zone_records", Help: "Records served now.",
@@ -77,7 +86,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.forwards, m.records, m.serial, collector{m})
+		reg.MustRegister(m.forwards, m.transfers, m.notifies, m.records, m.serial, collector{m})
 	}
 	return m
 }

@@ -59,8 +59,8 @@ func NewZone(t *Table) *Zone {
 	return z
 }
 
-// With is z with sets in place of those of the same name and type, under
-// another serial. It costs what the sets cost, however large z is.
+// With is z with sets, of each name and type one at most, in place of those that
+// it has, under another serial. It costs what the sets cost, however large z is.
 func (z *Zone) With(serial uint32, sets []Set) *Zone {
 	next := *z
 	next.serial = serial

@@ -44,6 +44,7 @@ func (h *Handler) Query(ctx context.Context, f *Forwarder, name, typ string) (Re
 	if forward && f == nil {
 		packed = servfail(query)
 	} else if forward {
+		f.handler.CompareAndSwap(nil, h)
 		packed = f.Forward(ctx, query, false)
 	}
 	var msg dns.Msg

@@ -34,6 +34,9 @@ type Server struct {
 // several can share a port, one for UDP per CPU. Run serves them.
 func Listen(ctx context.Context, addrs []netip.AddrPort, h *Handler, f *Forwarder, logger *slog.Logger) (*Server, error) {
 	s := &Server{handler: h, forward: f, logger: logger, workers: 1}
+	if f != nil {
+		f.handler.Store(h)
+	}
 	if canReusePort {
 		s.workers = min(runtime.GOMAXPROCS(0), numShards)
 	}
@@ -87,6 +90,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return s.close()
 	})
 	err := group.Wait()
+	if s.forward != nil {
+		s.forward.close()
+	}
 	s.pending.Wait()
 	if err != nil {
 		return fmt.Errorf("serve DNS: %w", err)
@@ -105,16 +111,20 @@ func (s *Server) close() error {
 	return errors.Join(errs...)
 }
 
-// resolve has a foreign query answered and hands the reply to send, unless too
-// many are under way: then it answers SERVFAIL at once.
-func (s *Server) resolve(ctx context.Context, query []byte, udp bool, send func(reply []byte)) {
-	if s.forward == nil || !s.forward.take() {
+// resolve has a foreign query of source answered and hands the reply to send,
+// unless too many are under way: then it answers SERVFAIL at once.
+func (s *Server) resolve(ctx context.Context, query []byte, source netip.Addr, udp bool, send func(reply []byte)) {
+	if s.forward == nil {
 		send(servfail(query))
 		return
 	}
+	if !s.forward.take(source) {
+		send(s.forward.overload(query))
+		return
+	}
 	s.pending.Go(func() {
-		defer s.forward.release()
-		send(s.forward.forward(ctx, query, udp))
+		defer s.forward.release(source)
+		send(s.forward.forward(ctx, query, source, udp))
 	})
 }
 

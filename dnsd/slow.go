@@ -2,13 +2,16 @@ package dnsd
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"github.com/miekg/dns"
 )
 
 // slow answers what the hot path does not know: malformed and odd messages,
-// other opcodes and classes, ANY, transfers, signatures.
-func (h *Handler) slow(zone *Zone, buf, query []byte, udp bool) ([]byte, verdict) {
+// other opcodes and classes, ANY, transfers that do not come by TCP, signatures.
+// key is the name of that which the query was signed with, empty if it was not,
+// and now is in Unix seconds.
+func (h *Handler) slow(zone *Zone, buf, query []byte, source netip.Addr, key string, udp bool, now int64) ([]byte, verdict) {
 	var msg dns.Msg
 	opcode := int(query[2]&maskOpcode) >> 3
 	switch {
@@ -27,14 +30,19 @@ func (h *Handler) slow(zone *Zone, buf, query []byte, udp bool) ([]byte, verdict
 	asked := msg.Question[0]
 	opt, tsig := msg.IsEdns0(), msg.IsTsig()
 	switch {
-	case tsig != nil: // RFC 8945 section 5.2: we share no key with anybody
-		return h.odd(buf, &msg, dns.RcodeNotAuth), answered
+	case tsig != nil:
+		return h.signed(zone, buf, query, &msg, source, udp, now)
 	case opt != nil && badCookie(opt): // RFC 7873 section 5.2.2
 		return h.odd(buf, &msg, dns.RcodeFormatError), answered
 	case opt != nil && opt.Version() != 0:
 		return h.odd(buf, &msg, dns.RcodeBadVers), answered
 	case asked.Qclass != dns.ClassINET:
 		return h.odd(buf, &msg, dns.RcodeRefused), answered
+	case asked.Qtype == dns.TypeIXFR && h.allowed(source, key):
+		// RFC 1995 section 2: the SOA alone sends a client that is not up to date to TCP.
+		msg.Question[0].Qtype, msg.Ns = dns.TypeSOA, nil
+		reply, what := h.again(zone, buf, &msg, udp)
+		return renamed(reply, &msg, dns.TypeIXFR), what
 	case asked.Qtype == dns.TypeAXFR || asked.Qtype == dns.TypeIXFR:
 		return h.odd(buf, &msg, dns.RcodeRefused), answered
 	case asked.Qtype == dns.TypeANY:
@@ -82,10 +90,7 @@ func (h *Handler) any(zone *Zone, buf []byte, query *dns.Msg, udp bool) ([]byte,
 	case n == nil: // as for any other type
 		query.Question[0].Qtype = dns.TypeHINFO
 		reply, what := h.again(zone, buf, query, udp)
-		if end := headerLen + len(name) + 2; what == answered && len(reply) >= end {
-			binary.BigEndian.PutUint16(reply[end-2:], dns.TypeANY)
-		}
-		return reply, what
+		return renamed(reply, query, dns.TypeANY), what
 	}
 	reply := new(dns.Msg).SetReply(query)
 	reply.Authoritative = true
@@ -101,6 +106,14 @@ func (h *Handler) any(zone *Zone, buf []byte, query *dns.Msg, udp bool) ([]byte,
 		return failure(buf, nil, dns.RcodeServerFailure), answered
 	}
 	return out, answered
+}
+
+// renamed puts typ into the question of reply, which again made of query.
+func renamed(reply []byte, query *dns.Msg, typ uint16) []byte {
+	if name, err := packName(query.Question[0].Name); err == nil && len(reply) >= headerLen+len(name)+4 {
+		binary.BigEndian.PutUint16(reply[headerLen+len(name):], typ)
+	}
+	return reply
 }
 
 // again asks the hot path with a plain form of query: its question, and an

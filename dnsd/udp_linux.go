@@ -183,7 +183,7 @@ func (s *Server) serveOne(ctx context.Context, conn *net.UDPConn, b *batch, i in
 	reply, forward := s.handler.answer(b.replies[i][:0], query, from, true, w)
 	switch {
 	case forward:
-		s.resolve(ctx, slices.Clone(query), true, s.sendTo(conn, from, b.peers[i]))
+		s.resolve(ctx, slices.Clone(query), from.Addr().Unmap(), true, s.sendTo(conn, from, b.peers[i]))
 	case len(reply) > 0:
 		b.queue(i, reply)
 	}

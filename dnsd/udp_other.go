@@ -29,7 +29,7 @@ func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, w *worker) err
 		w.now = uint32(began.Unix())
 		reply, forward := s.handler.answer(buf, query[:n], from, true, w)
 		if forward {
-			s.resolve(ctx, slices.Clone(query[:n]), true, func(late []byte) {
+			s.resolve(ctx, slices.Clone(query[:n]), from.Addr().Unmap(), true, func(late []byte) {
 				// A client that has gone away is no error of ours.
 				_, _ = conn.WriteToUDPAddrPort(late, from)
 			})
