@@ -1,0 +1,350 @@
+package dhcpd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rexcarcer/rexcarcer/fsm"
+)
+
+// memoryLog is a log of one host, without a disk.
+type memoryLog struct {
+	mu      sync.Mutex
+	lab     *lab
+	state   atomic.Pointer[fsm.State]
+	entries atomic.Int64
+	down    atomic.Bool
+	slow    chan struct{} // nil: entries are written at once; else one for each value
+}
+
+func newMemoryLog(l *lab) *memoryLog {
+	m := &memoryLog{lab: l}
+	m.state.Store(l.state)
+	return m
+}
+
+func (m *memoryLog) State() *fsm.State { return m.state.Load() }
+
+func (m *memoryLog) Propose(ctx context.Context, by string, cmd fsm.Command) (fsm.Applied, error) {
+	if m.slow != nil {
+		select {
+		case <-m.slow:
+		case <-ctx.Done():
+			return fsm.Applied{}, ctx.Err()
+		}
+	}
+	if m.down.Load() || by != "host/h1" {
+		return fsm.Applied{}, errors.New("no leader")
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lab.now = max(m.lab.now, fsm.TimeOf(time.Now()))
+	err := m.lab.apply(cmd)
+	m.state.Store(m.lab.state)
+	m.entries.Add(1)
+	return fsm.Applied{Index: m.lab.state.Index}, err
+}
+
+// wire collects what a server sends.
+type wire struct {
+	mu   sync.Mutex
+	sent []*dhcpv4.DHCPv4
+}
+
+func (w *wire) WriteToUDPAddrPort(b []byte, _ netip.AddrPort) (int, error) {
+	p, err := dhcpv4.FromBytes(b)
+	if err != nil {
+		return 0, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sent = append(w.sent, p)
+	return len(b), nil
+}
+
+func (w *wire) count(typ dhcpv4.MessageType) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, p := range w.sent {
+		if p.MessageType() == typ {
+			n++
+		}
+	}
+	return n
+}
+
+func newTestServer(t *testing.T, log Log) *Server {
+	t.Helper()
+	return NewServer(Config{
+		Network: "lab", Host: "h1", Log: log, Clock: time.Now,
+		Metrics: NewMetrics(nil), Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+}
+
+// count reads the counter of that name with that label.
+func count(t *testing.T, s *Server, name, label string) float64 {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	m := s.c.Metrics
+	reg.MustRegister(m.packets, m.replies, m.dropped)
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, x := range f.GetMetric() {
+			if f.GetName() == "rexcarcer_dhcpd_"+name+"_total" && x.GetLabel()[0].GetValue() == label {
+				return x.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
+}
+
+// committing runs the server's committers until the test ends.
+func committing(t *testing.T, s *Server) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range committers {
+		wg.Go(func() { s.queue.run(ctx) })
+	}
+	t.Cleanup(func() { cancel(); wg.Wait() })
+}
+
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("not within 30s: %s", what)
+		}
+	}
+}
+
+const wideNetwork = `network "lab" { subnet = "10.0.0.0/16" }`
+
+func macOf(i int) net.HardwareAddr {
+	return net.HardwareAddr{0x52, 0x54, 1, byte(i >> 16), byte(i >> 8), byte(i)}
+}
+
+func requestOf(i int) []byte {
+	p := newPacket(dhcpv4.MessageTypeRequest, 1)
+	p.ClientHWAddr = macOf(i)
+	p.UpdateOption(dhcpv4.OptRequestedIPAddress(net.IPv4(10, 0, 128+byte(i>>8), byte(i))))
+	p.UpdateOption(dhcpv4.OptServerIdentifier(net.IPv4(10, 0, 0, 1)))
+	return p.ToBytes()
+}
+
+func TestManyLeasesShareOneEntry(t *testing.T) {
+	t.Parallel()
+	log := newMemoryLog(newLab(t, wideNetwork))
+	log.slow = make(chan struct{})
+	s, w := newTestServer(t, log), &wire{}
+	committing(t, s)
+	const clients = 300
+	before := log.entries.Load()
+	for i := 1; i <= clients; i++ {
+		s.handle(w, requestOf(i))
+	}
+	if got := w.count(dhcpv4.MessageTypeAck); got != 0 {
+		t.Fatalf("%d were acknowledged before anything was committed", got)
+	}
+	close(log.slow)
+	await(t, "all are acknowledged", func() bool { return w.count(dhcpv4.MessageTypeAck) == clients })
+	if n := log.entries.Load() - before; n > 8 {
+		t.Errorf("%d leases took %d entries", clients, n)
+	}
+}
+
+func TestNothingIsAcknowledgedThatIsNotCommitted(t *testing.T) {
+	t.Parallel()
+	log := newMemoryLog(newLab(t, wideNetwork))
+	log.down.Store(true)
+	s, w := newTestServer(t, log), &wire{}
+	committing(t, s)
+	s.handle(w, requestOf(1))
+	await(t, "the entry failed", func() bool { return count(t, s, "dropped", "not committed") == 1 })
+	log.down.Store(false)
+	s.handle(w, requestOf(1))
+	await(t, "the next one is acknowledged", func() bool { return w.count(dhcpv4.MessageTypeAck) == 1 })
+	if n := w.count(dhcpv4.MessageTypeNak); n != 0 {
+		t.Errorf("%d refusals", n)
+	}
+}
+
+// TestFloodsLeaveEverybodyElseServed: starvation, declines, nonsense.
+func TestFloodsLeaveEverybodyElseServed(t *testing.T) {
+	t.Parallel()
+	log := newMemoryLog(newLab(t, `network "lab" { subnet = "10.0.0.0/24" }`))
+	s, w := newTestServer(t, log), &wire{}
+	committing(t, s)
+	known := newPacket(dhcpv4.MessageTypeRequest, 7)
+	known.UpdateOption(dhcpv4.OptRequestedIPAddress(net.IPv4(10, 0, 0, 200)))
+	s.handle(w, known.ToBytes())
+	await(t, "the first guest has its address", func() bool { return w.count(dhcpv4.MessageTypeAck) == 1 })
+
+	goroutines := runtime.NumGoroutine()
+	flood(s, 5000)
+	await(t, "the flood is worked off", func() bool { return len(s.queue.waiting) == 0 })
+	if n := runtime.NumGoroutine(); n > goroutines+50 { // other tests run beside it
+		t.Errorf("%d goroutines, %d before", n, goroutines)
+	}
+	if n := log.State().Guests.Len(); n > 127 {
+		t.Errorf("%d leases in a range of 127", n)
+	}
+	if n := count(t, s, "dropped", "panic"); n != 0 {
+		t.Errorf("%v panics", n)
+	}
+	probation := 0
+	for _, g := range log.State().Guests.All {
+		if g.Client == "" {
+			probation++
+		}
+	}
+	if probation > 60 {
+		t.Errorf("%d addresses are in probation", probation)
+	}
+
+	again := &wire{}
+	s.handle(again, known.ToBytes())
+	await(t, "the first guest is served as before", func() bool { return again.count(dhcpv4.MessageTypeAck) == 1 })
+}
+
+// flood sends what n strangers would, each several things, and one stranger a lot.
+func flood(s *Server, n int) {
+	w := &wire{}
+	for i := 1; i <= n; i++ {
+		d := newPacket(dhcpv4.MessageTypeDiscover, 1)
+		d.ClientHWAddr = macOf(i)
+		s.handle(w, d.ToBytes())
+		r := newPacket(dhcpv4.MessageTypeRequest, 1)
+		r.ClientHWAddr = macOf(i)
+		addr := net.IPv4(10, 0, 0, 128+byte(i%127))
+		r.UpdateOption(dhcpv4.OptRequestedIPAddress(addr))
+		s.handle(w, r.ToBytes())
+		r.UpdateOption(dhcpv4.OptMessageType(dhcpv4.MessageTypeDecline))
+		s.handle(w, r.ToBytes())
+		raw := r.ToBytes()
+		s.handle(w, raw[:i%len(raw)])
+		raw[i%len(raw)] ^= byte(i)
+		s.handle(w, raw)
+		s.handle(w, newPacket(dhcpv4.MessageTypeDiscover, 99).ToBytes())
+		r.OpCode = dhcpv4.OpcodeBootReply // another server
+		s.handle(w, r.ToBytes())
+		w.mu.Lock()
+		w.sent = w.sent[:0]
+		w.mu.Unlock()
+	}
+}
+
+func TestOneClientCannotTakeAllTheTime(t *testing.T) {
+	t.Parallel()
+	s, w := newTestServer(t, newMemoryLog(newLab(t, wideNetwork))), &wire{}
+	for range 1000 {
+		s.handle(w, newPacket(dhcpv4.MessageTypeDiscover, 3).ToBytes())
+	}
+	if n := w.count(dhcpv4.MessageTypeOffer); n < clientBurst || n > 200 {
+		t.Errorf("%d of 1000 packets were answered, want some %d", n, clientBurst)
+	}
+}
+
+// TestRouterLendsItsSocket: a daemon serves with it, and so does the next one
+// when the first is gone.
+func TestRouterLendsItsSocket(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("", "dhcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "n.dhcp")
+	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	client, err := net.DialUDP("udp4", nil, conn.LocalAddr().(*net.UDPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	router, stopRouter := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = Lend(router, path, conn, logger) })
+	defer wg.Wait()
+	defer stopRouter()
+	for range 2 {
+		s := newTestServer(t, newMemoryLog(newLab(t, wideNetwork)))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- Borrow(ctx, path, s.Run, logger) }()
+		await(t, "a packet is read", func() bool {
+			_, _ = client.Write(newPacket(dhcpv4.MessageTypeDiscover, 1).ToBytes()) // refused until somebody reads
+			return count(t, s, "packets", "DISCOVER") > 0
+		})
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestStrangersLendNothing(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("", "dhcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "n.dhcp")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- Borrow(ctx, path, func(context.Context, *net.UDPConn) error {
+			t.Error("a socket was taken from a stranger")
+			return nil
+		}, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	}()
+	await(t, "somebody listens", func() bool { _, err := os.Stat(path); return err == nil })
+	for _, message := range []string{"", "{}", lendMessage} {
+		await(t, "it is accepted", func() bool {
+			c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
+			if err != nil {
+				return false
+			}
+			defer c.Close()
+			_, _ = c.Write([]byte(message))
+			_, err = c.Read(make([]byte, 1))
+			return err != nil
+		})
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket has the mode %v (%v)", info.Mode(), err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
