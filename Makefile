@@ -13,7 +13,7 @@ PKGS        := ./...
 
 # Debian packages: what the daemon needs on a host, then what tests and benches talk to.
 HOST_DEBS   := runc crun nftables debootstrap debian-archive-keyring iproute2 ca-certificates procps gpgv
-TEST_DEBS   := busybox-static dnsutils prometheus openssl jq postgresql-client curl e2fsprogs util-linux mandoc xz-utils docker-registry zfs-fuse openssh-client openssh-server eatmydata unbound nsd rsyslog chrony
+TEST_DEBS   := busybox-static dnsutils prometheus openssl jq postgresql-client curl e2fsprogs util-linux mandoc xz-utils docker-registry zfs-fuse openssh-client openssh-server eatmydata unbound nsd rsyslog chrony haproxy
 BENCH_DEBS  := dnsperf etcd-server etcd-client podman rsync
 
 .PHONY: help

@@ -19,6 +19,7 @@ type networks struct {
 	a       *Agent
 	last    netd.Config        // what Set was last called with; owned by run
 	routers map[string]*router // owned by run
+	proxies *proxies           // owned by run
 	swept   bool               // routers of networks that are gone were looked for; owned by run
 	wakeup  chan struct{}
 	build   *slots
@@ -32,7 +33,7 @@ type networks struct {
 
 func newNetworks(a *Agent) (*networks, error) {
 	o, err := newOverlay(a)
-	return &networks{a: a, wakeup: make(chan struct{}, 1), build: newSlots(a.c.Dir, a.c.Runtime), overlay: o,
+	return &networks{a: a, wakeup: make(chan struct{}, 1), proxies: &proxies{a: a, open: map[string]*openProxy{}}, build: newSlots(a.c.Dir, a.c.Runtime), overlay: o,
 		routers: map[string]*router{}, ready: map[string]error{}, changed: make(chan struct{})}, err
 }
 
@@ -64,17 +65,20 @@ func (a *Agent) Check(ctx context.Context, w *spec.Wish) error {
 // run follows State until ctx ends.
 func (n *networks) run(ctx context.Context) {
 	defer n.wait()
+	defer n.proxies.wait()
 	retry := backoff{first: 500 * time.Millisecond, limit: 30 * time.Second}
 	for {
 		var again <-chan time.Time
 		s := n.a.c.Cluster.State()
-		made, err := n.pass(ctx, n.want(s))
+		want := n.want(s)
+		made, err := n.pass(ctx, want)
 		wait, err2 := n.overlay.pass(ctx, s, made)
 		drain, err3 := n.a.c.Nets.Drain(ctx, n.a.c.Clock())
-		if wait = soonest(wait, drain); wait > 0 {
+		served, err4 := n.proxies.pass(ctx, want, n.a.c.Clock())
+		if wait = soonest(wait, soonest(drain, served)); wait > 0 {
 			again = time.After(wait)
 		}
-		err = errors.Join(err, err2, err3)
+		err = errors.Join(err, err2, err3, err4)
 		n.settle(s.Index)
 		if err != nil && ctx.Err() == nil {
 			n.a.c.Log.Warn("networks are not as wanted, trying again", "err", err)
