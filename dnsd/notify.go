@@ -45,20 +45,14 @@ func (h *Handler) notifyOne(ctx context.Context, target Target, logger *slog.Log
 	for {
 		changed := h.changes()
 		if zone := h.Zone(); zone != nil {
-			for _, top := range zone.changedSince(last) {
-				err := h.notify(ctx, target, zone, top)
-				h.countNotify(err)
-				if ctx.Err() != nil {
-					return
-				}
-				if err != nil && !silent {
-					logger.Warn("a secondary cannot be notified; it will see changes later", "secondary", target.Addr, "err", err)
-				}
-				silent = err != nil
-				if silent {
-					break // the others would wait as long
-				}
+			err := h.notifyAll(ctx, target, zone, zone.changedSince(last))
+			if ctx.Err() != nil {
+				return
 			}
+			if err != nil && !silent {
+				logger.Warn("a secondary cannot be notified; it will see changes later", "secondary", target.Addr, "err", err)
+			}
+			silent = err != nil
 			last = zone
 		}
 		select {
@@ -74,12 +68,24 @@ func (h *Handler) notifyOne(ctx context.Context, target Target, logger *slog.Log
 	}
 }
 
-func (h *Handler) countNotify(err error) {
-	result := "answered"
-	if err != nil {
-		result = "failed"
+// notifyAll tells target of the zones at tops, until it does not answer. A
+// zone that it does not have it refuses: that is no error.
+func (h *Handler) notifyAll(ctx context.Context, target Target, zone *Zone, tops []*apex) error {
+	for _, top := range tops {
+		rcode, err := h.notify(ctx, target, zone, top)
+		result := "answered"
+		switch {
+		case err != nil:
+			result = "failed"
+		case rcode != dns.RcodeSuccess:
+			result = "refused"
+		}
+		h.metrics.notifies.WithLabelValues(result).Inc()
+		if err != nil {
+			return err // the others would wait as long
+		}
 	}
-	h.metrics.notifies.WithLabelValues(result).Inc()
+	return nil
 }
 
 // changedSince are the zones in which something changed after last, nil for all.
@@ -106,40 +112,37 @@ func (z *Zone) changedSince(last *Zone) (tops []*apex) {
 }
 
 // notify tells target of the zone at top until it answers.
-func (h *Handler) notify(ctx context.Context, target Target, zone *Zone, top *apex) error {
+func (h *Handler) notify(ctx context.Context, target Target, zone *Zone, top *apex) (rcode int, err error) {
 	n := zone.names.get([]byte(top.name), hashOf([]byte(top.name)))
 	soa := zone.soa(n, zone.serial)
 	m := new(dns.Msg).SetNotify(soa.Header().Name)
 	m.Answer = []dns.RR{soa}
 	client := dns.Client{Net: "udp"}
-	if key, ok := h.keys[target.Key]; ok {
+	key, signs := h.keys[target.Key]
+	if signs {
 		client.TsigSecret = map[string]string{key.Name: key.Secret}
 	} else if target.Key != "" {
-		return fmt.Errorf("notify %s: no key %s", target.Addr, target.Key)
+		return 0, fmt.Errorf("notify %s: there is no key %s", target.Addr, target.Key)
 	}
-	var err error
 	wait := notifyFirst
 	for range notifyTries {
-		if target.Key != "" {
+		if signs {
 			m.Extra = nil
-			m.SetTsig(target.Key, h.keys[target.Key].Algorithm, 300, time.Now().Unix())
+			m.SetTsig(key.Name, key.Algorithm, 300, time.Now().Unix())
 		}
 		client.Timeout = wait
 		var reply *dns.Msg
 		began := time.Now()
 		reply, _, err = client.ExchangeContext(ctx, m, target.Addr.String())
-		if err == nil && reply.Rcode != dns.RcodeSuccess {
-			return fmt.Errorf("notify %s of %s: it says %s", target.Addr, soa.Header().Name, dns.RcodeToString[reply.Rcode])
-		}
-		if err == nil || ctx.Err() != nil {
-			return err
+		if err == nil {
+			return reply.Rcode, nil
 		}
 		select { // it may have refused at once
 		case <-ctx.Done():
-			return ctx.Err()
+			return 0, ctx.Err()
 		case <-time.After(wait - time.Since(began)):
 		}
 		wait *= 2
 	}
-	return fmt.Errorf("notify %s of %s: %w", target.Addr, soa.Header().Name, err)
+	return 0, fmt.Errorf("notify %s of %s: %w", target.Addr, soa.Header().Name, err)
 }
