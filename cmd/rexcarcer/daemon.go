@@ -158,7 +158,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	}
 	g.Go(func() error { return d.agent.Run(ctx) })
 	d.awaitHost(ctx)
-	for _, part := range []func(context.Context) error{d.serveLocal, d.serveTLS, d.serveMetrics, d.serveDNS, d.serveFeeds, d.serveDHCP, d.serveSyslog, d.runNotify} {
+	for _, part := range []func(context.Context) error{d.serveLocal, d.serveTLS, d.serveMetrics, d.serveDNS, d.serveFeeds, d.serveSockets, d.serveDHCP, d.serveSyslog, d.runDeploy, d.runNotify} {
 		g.Go(func() error { return part(ctx) })
 	}
 	g.Go(func() error {

@@ -109,6 +109,7 @@ type fileConfig struct {
 
 	BindAllow     []string `hcl:"bind_allow,optional"`
 	SyslogForward *string  `hcl:"syslog_forward,optional"`
+	DeployDir     *string  `hcl:"deploy_dir,optional"`
 
 	CAPassphraseFile *string `hcl:"ca_passphrase_file,optional"`
 

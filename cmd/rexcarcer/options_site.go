@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -13,12 +14,16 @@ import (
 // cluster's own affairs.
 type siteOptions struct {
 	BindAllow     []string       // directories of the host that jails may have, absolute
+	DeployDir     string         // whose files are applied; "": none
+	DeployEvery   time.Duration  // between two looks at it
 	SyslogForward syslogd.Target // where messages of jails go besides; zero: nowhere
 }
 
 func siteFlags(env func(string) []string) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "bind-allow", Usage: "`DIR` of this host that jails may have as a volume, with all below it; may be repeated (default: none)", EnvVars: env("bind-allow")},
+		&cli.StringFlag{Name: "deploy-dir", Usage: "`DIR` whose *.ini, *.hcl and *.rex files are applied, applied again when they change, and destroyed when they go (default: none)", EnvVars: env("deploy-dir")},
+		&cli.DurationFlag{Name: "deploy-every", Value: deployEvery, Hidden: true, Usage: "between two looks at the directory, for tests"},
 		&cli.StringFlag{Name: "syslog-forward", Usage: "`URL` of a syslog server that gets what jails log by syslog too: udp://HOST[:PORT], tcp://... or tls://...", EnvVars: env("syslog-forward")},
 	}
 }
@@ -27,6 +32,12 @@ func siteFlags(env func(string) []string) []cli.Flag {
 func (o *options) siteOptions(c *cli.Context, file fileConfig, text func(string, *string) string) (err error) {
 	if o.Site.SyslogForward, err = syslogForward(text("syslog-forward", file.SyslogForward)); err != nil {
 		return err
+	}
+	o.Site.DeployEvery = max(c.Duration("deploy-every"), 10*time.Millisecond)
+	if o.Site.DeployDir = text("deploy-dir", file.DeployDir); o.Site.DeployDir != "" {
+		if o.Site.DeployDir, err = filepath.Abs(o.Site.DeployDir); err != nil {
+			return fmt.Errorf("deploy-dir: %w", err)
+		}
 	}
 	o.Site.BindAllow = file.BindAllow
 	if c.IsSet("bind-allow") {
