@@ -13,8 +13,8 @@ PKGS        := ./...
 
 # Debian packages: what the daemon needs on a host, then what tests and benches talk to.
 HOST_DEBS   := runc crun nftables debootstrap debian-archive-keyring iproute2 ca-certificates procps gpgv
-TEST_DEBS   := busybox-static dnsutils prometheus openssl jq postgresql-client curl e2fsprogs util-linux mandoc xz-utils docker-registry zfs-fuse openssh-client openssh-server eatmydata unbound nsd rsyslog chrony haproxy
-BENCH_DEBS  := dnsperf etcd-server etcd-client podman rsync
+TEST_DEBS   := busybox-static dnsutils prometheus openssl jq postgresql-client curl e2fsprogs util-linux mandoc xz-utils docker-registry zfs-fuse openssh-client openssh-server eatmydata unbound nsd rsyslog chrony haproxy python3 isc-dhcp-client dhcpcd-base
+BENCH_DEBS  := dnsperf etcd-server etcd-client podman rsync kea-dhcp4-server kea-admin dnsmasq-base
 
 .PHONY: help
 help: ## list the targets
