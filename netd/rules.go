@@ -157,7 +157,7 @@ func hostRules(table string, nets []plannedNetwork, fenced fences) string {
 func postrouting(nets []plannedNetwork) []string {
 	rules := []string{
 		"oifname @uplinks ip saddr 127.0.0.0/8 masquerade", // the host asks a published port on its loopback
-		"oifname @uplinks ip saddr @routers masquerade", // a jail asks for one: the answer has to come back by the host
+		"oifname @uplinks ip saddr @routers masquerade",    // a jail asks for one: the answer has to come back by the host
 		"oifname @uplinks ip6 saddr @routers6 masquerade",
 	}
 	for _, n := range nets {
