@@ -45,6 +45,8 @@ type Host interface {
 	Settled(ctx context.Context, index uint64) error
 	// Networking is what this host's networks really are.
 	Networking
+	// Ruling is what they let through.
+	Ruling
 	// Storage is this host's.
 	Storage
 	// Bases are brought here by this host.

@@ -35,6 +35,8 @@ var examples = map[string]string{
 	"rexctl network rm":       "rexctl network rm lab --yes",
 	"rexctl run":              "rexctl run --rm --network lab web -- sh -c 'ip addr; exit 3'",
 	"rexctl network ls":       "rexctl network ls",
+	"rexctl network rules":    "rexctl network rules elixir",
+	"rexctl network proxy":    "rexctl network proxy elixir --host host2",
 	"rexctl network show":     "rexctl network show elixir",
 	"rexctl network leases":   "rexctl network leases elixir -o json",
 	"rexctl dns query":        "rexctl dns query elixir-cluster-3.elixir.rex.internal",

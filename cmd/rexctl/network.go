@@ -10,7 +10,7 @@ import (
 )
 
 func networkCommand() *cli.Command {
-	return &cli.Command{Name: "network", Usage: "networks: create, ls, show, leases, explain, console, rm", Subcommands: []*cli.Command{
+	return &cli.Command{Name: "network", Usage: "networks: create, ls, show, leases, rules, proxy, explain, console, rm", Subcommands: []*cli.Command{
 		networkCreateCommand(),
 		networkLsCommand(),
 		{
@@ -25,7 +25,7 @@ func networkCommand() *cli.Command {
 				return a.Leases(c.Context, c.Args().First())
 			}, listLeases),
 		},
-		networkExplainCommand(), networkConsoleCommand(), networkRmCommand(),
+		networkRulesCommand(), networkProxyCommand(), networkExplainCommand(), networkConsoleCommand(), networkRmCommand(),
 	}}
 }
 
