@@ -4,11 +4,7 @@ import "github.com/rexcarcer/rexcarcer/fsm"
 
 func (s *Server) listCerts(r *request) error {
 	st := s.state(r)
-	rows := []CertRow{}
-	for _, c := range st.Certs.All {
-		rows = append(rows, certRow(c))
-	}
-	return r.reply(st.Index, rows)
+	return replyPage(r, st.Index, st.Certs, func(c *fsm.Cert) (CertRow, bool) { return certRow(c), true })
 }
 
 func (s *Server) showCert(r *request) error {

@@ -238,17 +238,24 @@ func readError(res *http.Response) error {
 // call does one whole exchange: in and out may be nil. It returns the log
 // index that the answer was made at.
 func (c *Client) call(ctx context.Context, method, path string, q url.Values, ifMatch uint64, in, out any) (uint64, error) {
+	h, err := c.exchange(ctx, method, path, q, ifMatch, in, out)
+	index, _ := strconv.ParseUint(h.Get("Rex-Index"), 10, 64) // 0 where an answer has none
+	return index, err
+}
+
+// exchange is call with all headers of the answer.
+func (c *Client) exchange(ctx context.Context, method, path string, q url.Values, ifMatch uint64, in, out any) (http.Header, error) {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
 		if err != nil {
-			return 0, fmt.Errorf("%s %s: encode: %w", method, path, err)
+			return nil, fmt.Errorf("%s %s: encode: %w", method, path, err)
 		}
 		body = bytes.NewReader(b)
 	}
 	req, err := c.request(ctx, method, path, q, body)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -258,23 +265,21 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values, if
 	}
 	res, err := c.send(req)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	index, _ := strconv.ParseUint(res.Header.Get("Rex-Index"), 10, 64) // 0 where an answer has none
 	if out == nil {
-		return index, nil
+		return res.Header, nil
 	}
-	d := json.NewDecoder(res.Body)
 	if rows, long := out.(*[]JailRow); long {
-		err = decodeRows(d, rows)
+		err = decodeRows(res.Body, rows)
 	} else {
-		err = d.Decode(out)
+		err = json.NewDecoder(res.Body).Decode(out)
 	}
 	if err != nil {
-		return index, fmt.Errorf("%s %s: the answer is not what was expected: %w", method, path, err)
+		return res.Header, fmt.Errorf("%s %s: the answer is not what was expected: %w", method, path, err)
 	}
-	return index, nil
+	return res.Header, nil
 }
 
 // Do sends any request, for `rexctl api`. The caller closes the answer's body.

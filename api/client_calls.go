@@ -12,14 +12,8 @@ import (
 )
 
 func get[T any](ctx context.Context, c *Client, path string, kv ...string) (T, uint64, error) {
-	q := url.Values{}
-	for i := 0; i+1 < len(kv); i += 2 {
-		if kv[i+1] != "" {
-			q.Set(kv[i], kv[i+1])
-		}
-	}
 	var out T
-	index, err := c.call(ctx, "GET", path, q, 0, nil, &out)
+	index, err := c.call(ctx, "GET", path, query(kv...), 0, nil, &out)
 	return out, index, err
 }
 
@@ -140,11 +134,6 @@ func (c *Client) Network(ctx context.Context, name string) (NetworkRow, error) {
 	return only(get[NetworkRow](ctx, c, "/v1/networks/"+url.PathEscape(name)))
 }
 
-// Leases lists leases, of one network or of all.
-func (c *Client) Leases(ctx context.Context, network string) ([]LeaseRow, error) {
-	return only(get[[]LeaseRow](ctx, c, "/v1/leases", "network", network))
-}
-
 // Images lists image names.
 func (c *Client) Images(ctx context.Context) ([]ImageRow, error) {
 	return only(get[[]ImageRow](ctx, c, "/v1/images"))
@@ -162,19 +151,9 @@ func (c *Client) RemoveImage(ctx context.Context, name string) (Applied, error) 
 	return out, err
 }
 
-// Records lists the DNS records that are served.
-func (c *Client) Records(ctx context.Context, network string) ([]RecordRow, error) {
-	return only(get[[]RecordRow](ctx, c, "/v1/dns/records", "network", network))
-}
-
 // QueryDNS asks the host's DNS server; qtype "" is A.
 func (c *Client) QueryDNS(ctx context.Context, name, qtype string) (DNSAnswer, error) {
 	return only(get[DNSAnswer](ctx, c, "/v1/dns/query", "name", name, "type", qtype))
-}
-
-// Certs lists certificates.
-func (c *Client) Certs(ctx context.Context) ([]CertRow, error) {
-	return only(get[[]CertRow](ctx, c, "/v1/certs"))
 }
 
 // Cert shows one jail's certificate.

@@ -11,17 +11,12 @@ import (
 func (s *Server) listRecords(r *request) error {
 	st := s.state(r)
 	network := r.URL.Query().Get("network")
-	rows := []RecordRow{}
-	for _, rec := range st.Records.All {
-		if network != "" && rec.Network != network {
-			continue
-		}
-		rows = append(rows, RecordRow{
+	return replyPage(r, st.Index, st.Records, func(rec *fsm.Record) (RecordRow, bool) {
+		return RecordRow{
 			Name: rec.Name, Type: rec.Type, TTL: rec.TTL, Data: recordData(rec), Network: rec.Network,
 			Jail: string(rec.Jail), Service: rec.Service,
-		})
-	}
-	return r.reply(st.Index, rows)
+		}, network == "" || rec.Network == network
+	})
 }
 
 // recordData is the record's right-hand side in the form of a zone file.

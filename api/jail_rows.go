@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/json"
-	"errors"
 	"iter"
 	"net/http"
 	"slices"
@@ -18,45 +17,76 @@ import (
 const rowsChunk = 64 << 10
 
 func (s *Server) listJails(r *request) error {
+	p, err := r.page()
+	if err != nil {
+		return err
+	}
 	st, err := s.current(r)
 	if err != nil {
 		return err
 	}
 	network, wish := r.URL.Query().Get("network"), r.URL.Query().Get("wish")
-	jails := fsm.Beside(st.Jails, st.Runs)
+	jails := fsm.BesideFrom(st.Jails, st.Runs, p.from())
 	if wish != "" {
-		jails = jailsOfWish(st, wish)
+		jails = jailsOfWish(st, wish, p.after)
 	}
-	h := r.w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Rex-Index", strconv.FormatUint(st.Index, 10))
-	r.w.WriteHeader(http.StatusOK)
-	b := append(make([]byte, 0, rowsChunk+4<<10), '[')
-	first := true
+	w := &rowWriter{r: r, index: st.Index, whole: p.limit > 0, b: append(make([]byte, 0, rowsChunk+4<<10), '[')}
+	n, last := 0, ""
 	for j, run := range jails {
 		if network != "" && !onNetwork(j, network) {
 			continue
 		}
-		if !first {
-			b = append(b, ',')
+		if p.full(n) {
+			r.next(last)
+			break
 		}
-		first = false
+		if n++; n > 1 {
+			w.b = append(w.b, ',')
+		}
 		row := rowOf(st, j, run)
-		if b = row.appendJSON(b); len(b) < rowsChunk {
-			continue
+		last = row.Name
+		if w.b = row.appendJSON(w.b); !w.flush() {
+			return nil
 		}
-		if _, err := r.w.Write(b); err != nil {
-			return nil // the peer is gone
-		}
-		b = b[:0]
 	}
-	_, _ = r.w.Write(append(b, "]\n"...)) // as above
+	w.whole = false
+	w.b = append(w.b, "]\n"...)
+	w.write()
 	return nil
 }
 
-// jailsOfWish are the jails of one wish with their Runs, by name. Groups are
-// few where jails are many, and a group is of one wish.
-func jailsOfWish(st *fsm.State, wish string) iter.Seq2[*fsm.Jail, *fsm.Run] {
+// rowWriter sends a list as it is made, or, where a header tells how it ends, as
+// a whole.
+type rowWriter struct {
+	r     *request
+	index uint64
+	whole bool
+	begun bool
+	b     []byte
+}
+
+// flush sends what there is, if it is enough. It reports whether the peer is
+// still there.
+func (w *rowWriter) flush() bool {
+	return w.whole || len(w.b) < rowsChunk || w.write()
+}
+
+func (w *rowWriter) write() bool {
+	if !w.begun {
+		h := w.r.w.Header()
+		h.Set("Content-Type", "application/json")
+		h.Set("Rex-Index", strconv.FormatUint(w.index, 10))
+		w.r.w.WriteHeader(http.StatusOK)
+		w.begun = true
+	}
+	_, err := w.r.w.Write(w.b)
+	w.b = w.b[:0]
+	return err == nil
+}
+
+// jailsOfWish are the jails of one wish with their Runs, by name, those after
+// one of them. Groups are few where jails are many, and a group is of one wish.
+func jailsOfWish(st *fsm.State, wish, after string) iter.Seq2[*fsm.Jail, *fsm.Run] {
 	var names []fsm.JailName
 	for g := range st.Groups.Values {
 		if g.Wish == wish {
@@ -64,6 +94,13 @@ func jailsOfWish(st *fsm.State, wish string) iter.Seq2[*fsm.Jail, *fsm.Run] {
 		}
 	}
 	slices.Sort(names)
+	if after != "" {
+		at, found := slices.BinarySearch(names, fsm.JailName(after))
+		if found {
+			at++
+		}
+		names = names[at:]
+	}
 	return func(yield func(*fsm.Jail, *fsm.Run) bool) {
 		for _, name := range names {
 			j, ok := st.Jails.Get(string(name))
@@ -126,22 +163,4 @@ func appendText(b []byte, s string) []byte {
 	}
 	b = append(append(b, '"'), s...)
 	return append(b, '"')
-}
-
-// decodeRows takes a list of jails as it comes, row by row: it may have 40 MB,
-// and the server is still writing the end of it.
-func decodeRows(d *json.Decoder, rows *[]JailRow) error {
-	if t, err := d.Token(); err != nil || t != json.Delim('[') {
-		return errors.Join(errors.New("it is no list"), err)
-	}
-	*rows = []JailRow{}
-	for d.More() {
-		var row JailRow
-		if err := d.Decode(&row); err != nil {
-			return err
-		}
-		*rows = append(*rows, row)
-	}
-	_, err := d.Token() // without it the list was cut off
-	return err
 }

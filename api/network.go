@@ -1,8 +1,6 @@
 package api
 
 import (
-	"cmp"
-	"slices"
 	"strconv"
 	"time"
 
@@ -76,23 +74,27 @@ func networkRow(st *fsm.State, n *fsm.Network) NetworkRow {
 func (s *Server) listLeases(r *request) error {
 	st := s.state(r)
 	network := r.URL.Query().Get("network")
-	prefix := ""
-	if network != "" {
-		if _, ok := st.Networks.Get(network); !ok {
-			return notFound("network", network)
+	networks := []string{network}
+	if _, ok := st.Networks.Get(network); network != "" && !ok {
+		return notFound("network", network)
+	}
+	if network == "" {
+		networks = networks[:0]
+		for name := range st.Networks.All {
+			networks = append(networks, name)
 		}
-		prefix = network + "/"
 	}
-	rows := []LeaseRow{}
-	for _, l := range st.Leases.Prefix(prefix) {
-		rows = append(rows, leaseRow(l))
+	p, err := r.page()
+	if err != nil {
+		return err
 	}
-	for _, g := range st.Guests.Prefix(prefix) {
-		rows = append(rows, guestRow(g))
+	rows, next, err := leasePage(st, networks, p)
+	if err != nil {
+		return err
 	}
-	slices.SortStableFunc(rows, func(a, b LeaseRow) int {
-		return cmp.Or(cmp.Compare(a.Network, b.Network), a.Address.Compare(b.Address))
-	})
+	if next != "" {
+		r.next(next)
+	}
 	return r.reply(st.Index, rows)
 }
 

@@ -52,7 +52,7 @@ func table() []route {
 		{method: "POST", pattern: "/v1/what-if", access: forRead, summary: "Where jails would go if this happened", in: WhatIf{}, out: Outcome{}, limit: maxWish, handle: (*Server).whatIf},
 		{method: "GET", pattern: "/v1/wishes/{name}/destroy-plan", access: forRead, summary: "What destroying this wish would do", out: Plan{}, handle: (*Server).destroyPlan},
 
-		{method: "GET", pattern: "/v1/jails", access: forRead, summary: "All jails (ps)", query: []param{pNetwork, pWish, pIndex, pWait}, out: []JailRow{}, handle: (*Server).listJails},
+		{method: "GET", pattern: "/v1/jails", access: forRead, summary: "All jails (ps)", query: []param{pNetwork, pWish, pIndex, pWait, pLimit, pAfter}, out: []JailRow{}, handle: (*Server).listJails},
 		{method: "GET", pattern: "/v1/jails/{name}", access: forRead, summary: "One jail", out: JailShow{}, handle: (*Server).showJail},
 		{method: "POST", pattern: "/v1/jails/{name}/start", access: forWrite, summary: "Want the jail running", out: Applied{}, handle: (*Server).startJail},
 		{method: "POST", pattern: "/v1/jails/{name}/stop", access: forWrite, summary: "Want the jail stopped", out: Applied{}, handle: (*Server).stopJail},
@@ -72,7 +72,7 @@ func table() []route {
 			method: "GET", pattern: "/v1/settled", access: forRead, summary: "Answers once the networks of the host that is asked, published ports among them, are as the log had them at index",
 			query: []param{{"index", "integer", "of the log; default the newest"}, pWait}, out: Settled{}, handle: (*Server).settled,
 		},
-		{method: "GET", pattern: "/v1/leases", access: forRead, summary: "Who has which address", query: []param{pNetwork}, out: []LeaseRow{}, handle: (*Server).listLeases},
+		{method: "GET", pattern: "/v1/leases", access: forRead, summary: "Who has which address", query: []param{pNetwork, pLimit, pAfter}, out: []LeaseRow{}, handle: (*Server).listLeases},
 
 		{method: "GET", pattern: "/v1/images", access: forRead, summary: "All image names", out: []ImageRow{}, handle: (*Server).listImages},
 		{method: "GET", pattern: "/v1/images/{name}", access: forRead, summary: "One image name, and what it is made of", out: ImageShow{}, handle: (*Server).showImage},
@@ -106,9 +106,9 @@ func table() []route {
 		{method: "POST", pattern: "/v1/signers", access: forWrite, summary: "Trust a signer of bases", in: SignerRequest{}, out: SignerRow{}, handle: (*Server).trustSigner},
 		{method: "DELETE", pattern: "/v1/signers/{fingerprint}", access: forWrite, summary: "Trust a signer no longer", out: Applied{}, handle: (*Server).untrustSigner},
 
-		{method: "GET", pattern: "/v1/dns/records", access: forRead, summary: "All records that are served", query: []param{pNetwork}, out: []RecordRow{}, handle: (*Server).listRecords},
+		{method: "GET", pattern: "/v1/dns/records", access: forRead, summary: "All records that are served", query: []param{pNetwork, pLimit, pAfter}, out: []RecordRow{}, handle: (*Server).listRecords},
 		{method: "GET", pattern: "/v1/dns/query", access: forRead, summary: "Ask this host's DNS server", query: []param{{"name", "string", "to look up"}, {"type", "string", "A (default), AAAA, PTR, SRV, ..."}}, out: DNSAnswer{}, handle: (*Server).queryDNS},
-		{method: "GET", pattern: "/v1/certs", access: forRead, summary: "All certificates", out: []CertRow{}, handle: (*Server).listCerts},
+		{method: "GET", pattern: "/v1/certs", access: forRead, summary: "All certificates", query: []param{pLimit, pAfter}, out: []CertRow{}, handle: (*Server).listCerts},
 		{method: "GET", pattern: "/v1/certs/{jail}", access: forRead, summary: "One jail's certificate with its PEM", out: CertRow{}, handle: (*Server).showCert},
 		{method: "GET", pattern: "/v1/services", access: forRead, summary: "Services and their members", query: []param{pNetwork}, out: []ServiceRow{}, handle: (*Server).listServices},
 		{method: "GET", pattern: "/v1/sd/prometheus", access: forRead, summary: "Services as scrape targets, for Prometheus' http_sd_configs", out: []ScrapeGroup{}, handle: (*Server).scrapeTargets},

@@ -74,31 +74,41 @@ func jailLs(c *cli.Context) error {
 		return err
 	}
 	defer client.Close()
-	rows, err := client.Jails(c.Context, api.JailFilter{Network: c.String("network"), Wish: c.String("wish")})
+	filter := api.JailFilter{Network: c.String("network"), Wish: c.String("wish")}
+	if c.NArg() == 0 {
+		return listPages(c, client.JailPages(c.Context, filter, screenful), jailName, jailColumns)
+	}
+	rows, err := client.Jails(c.Context, filter)
 	if err != nil {
 		return err
 	}
-	if c.NArg() > 0 {
-		names, err := targets(rows, c.Args().Slice())
-		if err != nil {
-			return err
-		}
-		rows = slices.DeleteFunc(rows, func(r api.JailRow) bool { return !slices.Contains(names, r.Name) })
+	names, err := targets(rows, c.Args().Slice())
+	if err != nil {
+		return err
 	}
-	return list(c, rows, func(r api.JailRow) string { return r.Name }, []column[api.JailRow]{
-		{title: "NAME", get: func(r api.JailRow) string { return r.Name }},
-		{title: "NETWORK", get: func(r api.JailRow) string { return r.Network }},
-		{title: "HOST", get: func(r api.JailRow) string { return r.Host }},
-		{title: "PHASE", get: func(r api.JailRow) string { return cell(r.Phase, r.Simulated) }, mood: phaseMood},
-		{title: "HEALTH", get: func(r api.JailRow) string { return r.Health }, mood: func(r api.JailRow) mood { return healthMood(r.Health) }},
-		{title: "ADDRESSES", get: func(r api.JailRow) string { return strings.Join(r.Addresses, ",") }},
-		{title: "RESTARTS", get: func(r api.JailRow) string { return fmt.Sprint(r.Restarts) }},
-		{title: "IMAGE", get: func(r api.JailRow) string { return r.Image }},
-		{title: "UUID", wide: true, get: func(r api.JailRow) string { return r.UUID }},
-		{title: "WISH", wide: true, get: func(r api.JailRow) string { return r.Wish }},
-		{title: "SINCE", wide: true, get: func(r api.JailRow) string { return clock(r.Since) }},
-		{title: "REASON", wide: true, get: func(r api.JailRow) string { return r.Reason }},
-	})
+	rows = slices.DeleteFunc(rows, func(r api.JailRow) bool { return !slices.Contains(names, r.Name) })
+	return list(c, rows, jailName, jailColumns)
+}
+
+// screenful is the first page of a list: more than a screen shows, and there at
+// once.
+const screenful = 500
+
+func jailName(r api.JailRow) string { return r.Name }
+
+var jailColumns = []column[api.JailRow]{
+	{title: "NAME", get: func(r api.JailRow) string { return r.Name }},
+	{title: "NETWORK", get: func(r api.JailRow) string { return r.Network }},
+	{title: "HOST", get: func(r api.JailRow) string { return r.Host }},
+	{title: "PHASE", get: func(r api.JailRow) string { return cell(r.Phase, r.Simulated) }, mood: phaseMood},
+	{title: "HEALTH", get: func(r api.JailRow) string { return r.Health }, mood: func(r api.JailRow) mood { return healthMood(r.Health) }},
+	{title: "ADDRESSES", get: func(r api.JailRow) string { return strings.Join(r.Addresses, ",") }},
+	{title: "RESTARTS", get: func(r api.JailRow) string { return fmt.Sprint(r.Restarts) }},
+	{title: "IMAGE", get: func(r api.JailRow) string { return r.Image }},
+	{title: "UUID", wide: true, get: func(r api.JailRow) string { return r.UUID }},
+	{title: "WISH", wide: true, get: func(r api.JailRow) string { return r.Wish }},
+	{title: "SINCE", wide: true, get: func(r api.JailRow) string { return clock(r.Since) }},
+	{title: "REASON", wide: true, get: func(r api.JailRow) string { return r.Reason }},
 }
 
 // targets are the jails that the user means: by name, by an unambiguous
@@ -152,20 +162,12 @@ func chosen(c *cli.Context) (*api.Client, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	rows, err := client.Jails(c.Context, api.JailFilter{})
-	if err == nil {
-		var names []string
-		if names, err = targets(rows, c.Args().Slice()); err == nil {
-			if c.Bool("all") {
-				for _, r := range rows {
-					names = append(names, r.Name)
-				}
-			}
-			return client, names, nil
-		}
+	names, err := meant(c, client, c.Args().Slice(), c.Bool("all"))
+	if err != nil {
+		client.Close()
+		return nil, nil, err
 	}
-	client.Close()
-	return nil, nil, err
+	return client, names, nil
 }
 
 // one connects and resolves the first argument.
@@ -174,15 +176,31 @@ func one(c *cli.Context) (*api.Client, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	rows, err := client.Jails(c.Context, api.JailFilter{})
-	if err == nil {
-		var names []string
-		if names, err = targets(rows, c.Args().Slice()[:1]); err == nil {
-			return client, names[0], nil
+	names, err := meant(c, client, c.Args().Slice()[:1], false)
+	if err != nil {
+		client.Close()
+		return nil, "", err
+	}
+	return client, names[0], nil
+}
+
+// meant are the jails that args name, or all. Where there are many jails a whole
+// name is found without a list of them.
+func meant(c *cli.Context, client *api.Client, args []string, every bool) ([]string, error) {
+	if !every && len(args) == 1 && args[0] != "" {
+		if j, err := client.Jail(c.Context, args[0]); err == nil {
+			return []string{j.Name}, nil
 		}
 	}
-	client.Close()
-	return nil, "", err
+	rows, err := client.Jails(c.Context, api.JailFilter{})
+	if err != nil {
+		return nil, err
+	}
+	names, err := targets(rows, args)
+	for i := 0; every && err == nil && i < len(rows); i++ {
+		names = append(names, rows[i].Name)
+	}
+	return names, err
 }
 
 // verb is a change to jails.

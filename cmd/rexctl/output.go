@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -52,7 +53,35 @@ func list[T any](c *cli.Context, rows []T, name func(T) string, columns []column
 		}
 		return nil
 	}
-	return table(e, rows, columns, format == "wide", !c.Bool("no-header"))
+	return newGrid(e, columns, format == "wide", !c.Bool("no-header")).add(rows)
+}
+
+// listPages is list for what comes in pages: a table shows each as it comes.
+func listPages[T any](c *cli.Context, pages iter.Seq2[[]T, error], name func(T) string, columns []column[T]) error {
+	format := c.String("output")
+	if format == "json" || format == "yaml" || c.Bool("quiet") || format == "name" {
+		rows := []T{}
+		for page, err := range pages {
+			if err != nil {
+				return err
+			}
+			rows = append(rows, page...)
+		}
+		return list(c, rows, name, columns)
+	}
+	t := newGrid(envOf(c), columns, format == "wide", !c.Bool("no-header"))
+	for page, err := range pages {
+		if err == nil {
+			page, err = filtered(page, c.StringSlice("filter"))
+		}
+		if err == nil {
+			err = t.add(page)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // document prints v as one JSON or YAML document.
@@ -138,66 +167,6 @@ func holds(got any, want string) bool {
 		return strings.TrimSuffix(fmt.Sprintf("%.0f", v), ".0") == want
 	}
 	return fmt.Sprint(got) == want
-}
-
-// table aligns columns itself: a colour's bytes have no width.
-func table[T any](e *env, rows []T, columns []column[T], wide, header bool) error {
-	var cols []column[T]
-	for _, col := range columns {
-		if wide || !col.wide {
-			cols = append(cols, col)
-		}
-	}
-	cells := make([][]string, 0, len(rows)+1)
-	moods := make([][]mood, 0, len(rows)+1)
-	if header {
-		titles := make([]string, len(cols))
-		for i, col := range cols {
-			titles[i] = col.title
-		}
-		cells, moods = append(cells, titles), append(moods, make([]mood, len(cols)))
-	}
-	for _, r := range rows {
-		line, paint := make([]string, len(cols)), make([]mood, len(cols))
-		for i, col := range cols {
-			if line[i] = clean(col.get(r)); line[i] == "" {
-				line[i] = "-"
-			}
-			if col.mood != nil {
-				paint[i] = col.mood(r)
-			}
-		}
-		cells, moods = append(cells, line), append(moods, paint)
-	}
-	return align(e.stdout, cells, moods, e.colour(e.outTTY))
-}
-
-func align(w io.Writer, cells [][]string, moods [][]mood, colour bool) error {
-	var widths []int
-	for _, line := range cells {
-		for i, text := range line {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(text))
-		}
-	}
-	var b strings.Builder
-	for l, line := range cells {
-		for i, text := range line {
-			pad := widths[i] - utf8.RuneCountInString(text) + 2
-			if i == len(line)-1 {
-				pad = 0
-			}
-			if m := moods[l][i]; colour && m != plain {
-				text = string(m) + text + "\x1b[0m"
-			}
-			b.WriteString(text + strings.Repeat(" ", pad))
-		}
-		b.WriteByte('\n')
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 // pairs prints "name: value" lines, aligned.
