@@ -3,8 +3,6 @@ package dnsd
 import (
 	"context"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -263,55 +261,4 @@ func servfail(query []byte) []byte {
 		reply[3] |= bitRA
 	}
 	return reply
-}
-
-var errNobody = errors.New("no resolver answered")
-
-// ask tries the resolvers until one answers properly: once each over UDP, then
-// over TCP. A SERVFAIL or REFUSED is kept for the case that nobody has anything
-// better.
-func (f *Forwarder) ask(ctx context.Context, q *question, query []byte) (reply []byte, life time.Duration) {
-	var poor []byte
-	for try := range max(forwardTries, len(f.resolvers)) {
-		if len(f.resolvers) == 0 || ctx.Err() != nil {
-			break
-		}
-		network := "udp"
-		if try >= len(f.resolvers) { // its replies may be lost, forged or changed on the way
-			network = "tcp"
-		}
-		reply, life, err := f.askOne(ctx, f.resolvers[try%len(f.resolvers)], network, q, query)
-		if err != nil {
-			continue // counted by whoever gets nothing
-		}
-		if code := reply[3] & maskRcode; code != dns.RcodeServerFailure && code != dns.RcodeRefused {
-			return reply, life
-		}
-		poor = reply
-	}
-	return poor, failureLife
-}
-
-// askOne asks one resolver: over TCP as well if its reply was cut, without EDNS
-// if it does not understand that (RFC 6891 section 7).
-func (f *Forwarder) askOne(ctx context.Context, resolver netip.AddrPort, network string, q *question, query []byte) (reply []byte, life time.Duration, err error) {
-	upstream := q.upstream(query, true)
-	raw, err := f.exchange(ctx, network, resolver, q, upstream)
-	if code := byte(0); err == nil && len(raw) >= headerLen {
-		if code = raw[3] & maskRcode; code == dns.RcodeFormatError || code == dns.RcodeNotImplemented {
-			upstream = q.upstream(query, false)
-			raw, err = f.exchange(ctx, network, resolver, q, upstream)
-		}
-	}
-	if err == nil && raw[2]&bitTC != 0 && network == "udp" {
-		raw, err = f.exchange(ctx, "tcp", resolver, q, upstream)
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	var msg dns.Msg
-	if err := msg.Unpack(raw); err != nil || len(msg.Question) != 1 {
-		return nil, 0, fmt.Errorf("the reply of resolver %s is malformed: %w", resolver, errors.Join(err, errNobody))
-	}
-	return scrub(&msg, f.ours)
 }

@@ -74,21 +74,34 @@ func (h *Handler) transfer(query []byte, source netip.Addr, send func([]byte) er
 		h.metrics.transfers.WithLabelValues("refused").Inc()
 		return out.refuse(dns.RcodeNotAuth)
 	}
-	how, rrs := zone.outgoing(n, &msg)
+	how, rrs, err := h.outgoing(zone, n, &msg, out.now)
+	if err != nil {
+		return out.refuse(dns.RcodeServerFailure)
+	}
 	h.metrics.transfers.WithLabelValues(how).Inc()
 	return out.records(rrs)
 }
 
-// outgoing is what the transfer that query wants of the zone at n consists of.
-func (z *Zone) outgoing(n *node, query *dns.Msg) (how string, rrs []dns.RR) {
+// outgoing is what the transfer that query wants of the zone at n consists of. A
+// signed zone is always sent whole: who asks it for a name that is not there gets
+// a proof that is made for that name, but a secondary needs the whole chain.
+func (h *Handler) outgoing(z *Zone, n *node, query *dns.Msg, now int64) (how string, rrs []dns.RR, err error) {
+	serial, incremental := uint32(0), false
 	if query.Question[0].Qtype == dns.TypeIXFR && len(query.Ns) == 1 {
 		if soa, ok := query.Ns[0].(*dns.SOA); ok {
-			if rrs := z.changesSince(n, soa.Serial); rrs != nil {
-				return "ixfr", rrs
-			}
+			serial, incremental = soa.Serial, true
 		}
 	}
-	return "axfr", z.everything(n)
+	if incremental && (h.signer == nil || serial == z.serial) {
+		if rrs := z.changesSince(n, serial); rrs != nil {
+			return "ixfr", rrs, nil
+		}
+	}
+	if h.signer != nil {
+		rrs, err = h.signer.everythingSigned(z, n, now)
+		return "axfr", rrs, err
+	}
+	return "axfr", z.everything(n), nil
 }
 
 // soa is the SOA of the zone at n under serial.

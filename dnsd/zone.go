@@ -172,6 +172,3 @@ func (z *Zone) appendSOA(msg []byte, top *apex, off uint8) []byte {
 	binary.BigEndian.PutUint32(msg[len(msg)-soaSerialFromEnd:], z.serial)
 	return msg
 }
-
-// signature is an RRSIG over a set.
-type signature struct{}
