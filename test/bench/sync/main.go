@@ -2,8 +2,9 @@
 
 // Command sync measures how fast package zfssync/transfer moves 1 GiB between
 // two stores over mutual TLS, beside what a pipe does without network, hashes
-// and encryption (tar | tar, or zfs send | zfs receive on the same pools), and
-// beside rsync -a of the same tree; how many bytes a second version costs of
+// and encryption (tar | tar, or zfs send | zfs receive on the same pools),
+// beside rsync -a of the same tree, and beside what goes between two hosts, by
+// ssh (rsync -a, or zfs send | ssh zfs receive); how many bytes a second version costs of
 // which 1 % is new; and how much memory each side needs.
 //
 // Everything lies in memory (tmpfs), so that the disk of the machine does not
@@ -17,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +30,7 @@ import (
 const (
 	goalPipe  = 0.9
 	goalRsync = 1.0
+	goalSSH   = 1.2
 	goalShare = 5.0  // percent
 	goalMiB   = 64.0 // of each process
 )
@@ -103,13 +106,23 @@ func bench(c config) (err error) {
 	return judge(rows)
 }
 
+func goalOf(peer string) float64 {
+	switch {
+	case strings.Contains(peer, "ssh"):
+		return goalSSH
+	case peer == "rsync -a":
+		return goalRsync
+	}
+	return goalPipe
+}
+
 // judge says which goals were missed.
 func judge(rows []report.Row) error {
 	var errs []error
 	for _, r := range rows {
 		ours := report.Median(r.Ours)
 		switch {
-		case r.PeerName == "rsync -a" && r.Ratio() < goalRsync, len(r.Peer) > 0 && r.PeerName != "rsync -a" && r.Ratio() < goalPipe:
+		case len(r.Peer) > 0 && r.Ratio() < goalOf(r.PeerName):
 			errs = append(errs, fmt.Errorf("%s: %.2fx of %s", r.Name, r.Ratio(), r.PeerName))
 		case r.Unit == "% of bytes" && ours >= goalShare, r.Unit == "MiB" && ours >= goalMiB:
 			errs = append(errs, fmt.Errorf("%s: %.1f %s", r.Name, ours, r.Unit))

@@ -14,6 +14,7 @@ import (
 type measure struct {
 	c                         config
 	whole, sync, share        report.Row
+	ssh                       report.Row // beside what people use between two hosts
 	sending, receiving, again report.Row
 }
 
@@ -25,6 +26,7 @@ func newMeasure(c config, storage, peer string) *measure {
 		c:         c,
 		whole:     row(fmt.Sprintf("a tree of %d MiB", c.mib), "MiB/s", peer),
 		sync:      row("the same tree", "MiB/s", "rsync -a"),
+		ssh:       row("between two hosts", "MiB/s", "rsync -a over ssh"),
 		share:     row("second version, 1 % new", "% of bytes", ""),
 		again:     row("second version, time", "s", ""),
 		sending:   row("memory of the sender", "MiB", ""),
@@ -43,7 +45,9 @@ func (m *measure) ours(ctx context.Context, o order, empty func() error) error {
 	}
 	end(time.Duration(r.Seconds * float64(time.Second)))
 	rate := m.rate(time.Duration(r.Seconds * float64(time.Second)))
-	m.whole.Ours, m.sync.Ours = append(m.whole.Ours, rate), append(m.sync.Ours, rate)
+	for _, r := range []*report.Row{&m.whole, &m.sync, &m.ssh} {
+		r.Ours = append(r.Ours, rate)
+	}
 	m.receiving.Ours = append(m.receiving.Ours, mib)
 	return empty()
 }
@@ -58,6 +62,13 @@ func (m *measure) pipe(took time.Duration, err error) error {
 func (m *measure) rsync(took time.Duration, err error) error {
 	if err == nil {
 		m.sync.Peer = append(m.sync.Peer, m.rate(took))
+	}
+	return err
+}
+
+func (m *measure) remote(took time.Duration, err error) error {
+	if err == nil {
+		m.ssh.Peer = append(m.ssh.Peer, m.rate(took))
 	}
 	return err
 }
@@ -82,5 +93,5 @@ func (m *measure) server(s *server) error {
 }
 
 func (m *measure) rows() []report.Row {
-	return []report.Row{m.whole, m.sync, m.share, m.again, m.sending, m.receiving}
+	return []report.Row{m.whole, m.sync, m.ssh, m.share, m.again, m.sending, m.receiving}
 }

@@ -28,6 +28,11 @@ func overlay(ctx context.Context, c config, dir string) ([]report.Row, error) {
 	}
 	to := order{Certs: from.Certs, Dir: filepath.Join(dir, "b", "store"), Addr: src.addr, Volume: volumeName, Profile: c.profile}
 	peer := filepath.Join(dir, "peer")
+	there, err := newRemote(ctx, filepath.Join(dir, "ssh"))
+	if err != nil {
+		return nil, errors.Join(err, m.server(src))
+	}
+	defer func() { _ = there.stop() }() // it has nothing left to do
 	for range c.rounds {
 		err := errors.Join(
 			m.ours(ctx, to, func() error { return os.RemoveAll(filepath.Dir(to.Dir)) }),
@@ -35,6 +40,7 @@ func overlay(ctx context.Context, c config, dir string) ([]report.Row, error) {
 				return m.pipe(m.c.pipe(ctx, []string{"tar", "-C", tree, "-cf", "-", "."}, []string{"tar", "-C", peer, "-xf", "-"}))
 			}),
 			fresh(peer, func() error { return m.rsync(m.c.timed(ctx, "rsync", "-a", tree+"/", peer+"/")) }),
+			fresh(peer, func() error { return m.remote(m.c.timed(ctx, there.rsync(tree, peer)...)) }),
 		)
 		if err != nil {
 			return nil, errors.Join(err, m.server(src))

@@ -67,13 +67,19 @@ func zfsRounds(ctx context.Context, c config, dir, a, b string) ([]report.Row, e
 		return nil, err
 	}
 	m := newMeasure(c, "zfs", "zfs send | zfs receive")
+	m.ssh.PeerName = "zfs send | ssh zfs receive"
+	there, err := newRemote(ctx, filepath.Join(dir, "ssh"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = there.stop() }() // it has nothing left to do
 	src, err := newServer(ctx, from)
 	if err != nil {
 		return nil, err
 	}
 	to.Addr = src.addr
 	for range c.rounds {
-		if err := zfsRound(ctx, m, to, dir, snapshot, a, b); err != nil {
+		if err := zfsRound(ctx, m, there, to, dir, snapshot, a, b); err != nil {
 			return nil, errors.Join(err, m.server(src))
 		}
 	}
@@ -101,7 +107,7 @@ func only(ctx context.Context, pool string) (string, error) {
 	return out, err
 }
 
-func zfsRound(ctx context.Context, m *measure, to order, dir, snapshot, a, b string) error {
+func zfsRound(ctx context.Context, m *measure, there *remote, to order, dir, snapshot, a, b string) error {
 	err := m.ours(ctx, to, func() error {
 		return errors.Join(gone(ctx, to.Dataset), os.RemoveAll(to.Dir))
 	})
@@ -109,6 +115,12 @@ func zfsRound(ctx context.Context, m *measure, to order, dir, snapshot, a, b str
 		return err
 	}
 	if err := m.pipe(m.c.pipe(ctx, []string{"zfs", "send", snapshot}, []string{"zfs", "receive", "-u", b + "/piped"})); err != nil {
+		return err
+	}
+	if err := gone(ctx, b+"/piped"); err != nil {
+		return err
+	}
+	if err := m.remote(m.c.pipe(ctx, []string{"zfs", "send", snapshot}, append(there.command(), "zfs", "receive", "-u", b+"/piped"))); err != nil {
 		return err
 	}
 	if err := gone(ctx, b+"/piped"); err != nil {
