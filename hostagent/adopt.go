@@ -192,5 +192,5 @@ func (a *Agent) Retreat(ctx context.Context) error {
 	if err := a.c.Store.Teardown(ctx); err != nil {
 		return fmt.Errorf("unmount roots: %w", err)
 	}
-	return nil
+	return a.dropSockets("")
 }

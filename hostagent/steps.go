@@ -84,7 +84,11 @@ func (w *worker) make(ctx context.Context, want Want, ids zfssync.IDMap) (jail.S
 		if err := w.snapshotBeforeChange(gctx, want); err != nil {
 			return err
 		}
-		mounts, err = w.volumes(gctx, want, ids)
+		if mounts, err = w.volumes(gctx, want, ids); err != nil {
+			return err
+		}
+		sockets, err := w.a.socketMounts(gctx, want)
+		mounts = append(mounts, sockets...)
 		return err
 	})
 	g.Go(func() (err error) {
@@ -297,6 +301,9 @@ func (w *worker) destroy(ctx context.Context) error {
 func (w *worker) forget(ctx context.Context) error {
 	log := w.a.logPath(w.row.UUID)
 	if err := removeFiles(w.a.keyPath(w.row.UUID), log, log+".1", marksOf(log), marksOf(log+".1")); err != nil {
+		return fmt.Errorf("forget jail %s: %w", w.row.Name, err)
+	}
+	if err := w.a.dropSockets(w.row.UUID); err != nil {
 		return fmt.Errorf("forget jail %s: %w", w.row.Name, err)
 	}
 	return w.a.db.remove(ctx, w.row.UUID)

@@ -41,6 +41,7 @@ func runCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "add `NAME=VALUE`, repeatable"},
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`"},
 			&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "run in `DIR`"},
+			&cli.BoolFlag{Name: "socket", Usage: "it may ask who it is, on its network's socket"},
 			&cli.StringFlag{Name: "restart", Value: "never", Usage: "with -d: never, on-failure or always"},
 			hostFlag("run it on this `HOST`"),
 			&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, Usage: "of the wait until it has started; exit 3 when it is over"},
@@ -135,7 +136,7 @@ func wishOfRun(c *cli.Context, client *api.Client) (*spec.Wish, error) {
 	}
 	j := spec.Jail{
 		Name: name, Image: image, Command: argv, User: c.String("user"), WorkDir: c.String("workdir"),
-		Restart: spec.Restart{Policy: c.String("restart")}, Place: spec.Placement{Host: c.String("host")},
+		Restart: spec.Restart{Policy: c.String("restart")}, Place: spec.Placement{Host: c.String("host")}, Socket: c.Bool("socket"),
 	}
 	if interactive(c) {
 		j.Command, j.Stop = holdCommand, 2*time.Second
@@ -188,7 +189,8 @@ func wishOfRun(c *cli.Context, client *api.Client) (*spec.Wish, error) {
 // madeUp is a name that nobody has: the image's, and a random end.
 func madeUp(image string) string {
 	var b [3]byte
-	_, _ = rand.Read(b[:]) // never fails
+	_, _ = rand.Read(b[:])                 // never fails
+	image = strings.TrimRight(image, ":/") // host:/ is host
 	stem := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
 			return r
