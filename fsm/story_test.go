@@ -286,7 +286,7 @@ func readWish(name, domain, text string) spec.Wish {
 			}
 		case "publish":
 			n := &w.Networks[len(w.Networks)-1]
-			n.Publish = append(n.Publish, spec.Publish{Name: f[1], Port: uint16(number(f[2])), Service: f[1]})
+			n.Publish = append(n.Publish, spec.Publish{Name: f[1], Port: uint16(number(f[2])), Service: f[1], Shared: len(f) > 3 && f[3] == "shared"})
 		case "image":
 			w.Images = append(w.Images, spec.Image{Name: f[1], Key: testKey(int(number(f[2]))), Base: "debian:bookworm"})
 		case "jail":
