@@ -26,31 +26,60 @@ func lists(ctx context.Context, socket string) ([]list, error) {
 		return nil, err
 	}
 	defer c.Close()
-	var out []list
-	for _, kind := range []struct {
-		name   string
-		filter api.JailFilter
-		times  int
-	}{
-		{"jail ls of one wish (1,000 jails), p99", api.JailFilter{Wish: wishName(7)}, 200},
-		{"jail ls of all, p99", api.JailFilter{}, 20},
-	} {
-		var took []float64
-		for range kind.times {
-			begun := time.Now()
-			rows, err := c.Jails(ctx, kind.filter)
+	wish, err := inTurn("jail ls of one wish (1,000 jails), p99", 200, func() (int, error) {
+		rows, err := c.Jails(ctx, api.JailFilter{Wish: wishName(7)})
+		return len(rows), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	whole, err := inTurn("jail ls of all at once, p99", 20, func() (int, error) {
+		rows, err := c.Jails(ctx, api.JailFilter{})
+		return len(rows), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	pages, err := everyPage(ctx, c, 3)
+	return []list{wish, pages, whole}, err
+}
+
+func inTurn(name string, times int, ask func() (rows int, err error)) (list, error) {
+	var took []float64
+	for range times {
+		begun := time.Now()
+		n, err := ask()
+		if err != nil {
+			return list{}, fmt.Errorf("%s: %w", name, err)
+		}
+		if n == 0 {
+			return list{}, fmt.Errorf("%s: no rows", name)
+		}
+		took = append(took, float64(time.Since(begun).Microseconds())/1000)
+	}
+	return listOf(name, took), nil
+}
+
+func listOf(name string, took []float64) list {
+	slices.Sort(took)
+	return list{name, took[len(took)/2], took[(len(took)*99+99)/100-1]}
+}
+
+// everyPage walks along all jails as rexctl ps does, from the first screen on, so
+// many times.
+func everyPage(ctx context.Context, c *api.Client, times int) (list, error) {
+	var took []float64
+	for range times {
+		begun := time.Now()
+		for _, err := range c.JailPages(ctx, api.JailFilter{}, 1000) {
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", kind.name, err)
-			}
-			if len(rows) == 0 {
-				return nil, fmt.Errorf("%s: no rows", kind.name)
+				return list{}, fmt.Errorf("pages: %w", err)
 			}
 			took = append(took, float64(time.Since(begun).Microseconds())/1000)
+			begun = time.Now()
 		}
-		slices.Sort(took)
-		out = append(out, list{kind.name, took[len(took)/2], took[(len(took)*99+99)/100-1]})
 	}
-	return out, nil
+	return listOf("a page of jail ls of all (1,000, then 10,000 jails), p99", took), nil
 }
 
 // memory is what a process holds, now and at most, in MiB.
