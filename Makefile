@@ -97,9 +97,19 @@ lint: $(GOLANGCI) ## golangci-lint with the project's settings
 	$(GOLANGCI) run --timeout 10m
 
 .PHONY: bench
-bench: build ## benches beside real peers: BENCH=dns|raft|cluster|start|sched|scale|pki|sync|clone, or all
+bench: build ## benches beside real peers: BENCH=dns|dhcp|raft|cluster|start|sched|scale|pki|sync|clone, or all
 	@scripts/deps $(HOST_DEBS) $(TEST_DEBS) $(BENCH_DEBS)
 	@test/bench/run $(BENCH)
+
+.PHONY: bench-dhcp
+bench-dhcp: ## DHCP beside Kea and dnsmasq (root)
+	@$(MAKE) --no-print-directory bench BENCH=dhcp
+
+.PHONY: dhcp-flood
+STRANGERS ?= 100000
+dhcp-flood: deps ## STRANGERS machines, declines and nonsense against DHCP: memory and goroutines stay, others are served (root)
+	@scripts/deps kea-admin
+	$(GO) run ./test/bench/dhcp -flood $(STRANGERS)
 
 .PHONY: faults
 faults: deps build ## what breaks machines, done to real daemons under load: a table (about 20 minutes, root)
