@@ -49,6 +49,8 @@ type Host interface {
 	Ruling
 	// Storage is this host's.
 	Storage
+	// Clocking is how right this host's clock is.
+	Clocking
 	// Bases are brought here by this host.
 	Bases
 	// Query asks this host's DNS server.

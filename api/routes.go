@@ -95,6 +95,7 @@ func table() []route {
 		{method: "DELETE", pattern: "/v1/volumes/{name}/snapshots/{snapshot}", access: forWrite, summary: "Remove a snapshot of a volume", query: []param{pHost}, stream: true, out: VolumeShow{}, handle: atHost((*Server).dropVolumeSnapshot)},
 		{method: "POST", pattern: "/v1/volumes/{name}/rollback", access: forWrite, summary: "Make a volume that no jail has what it was at a snapshot", query: []param{pHost}, stream: true, in: RollbackRequest{}, out: VolumeShow{}, handle: atHost((*Server).rollbackVolume)},
 
+		{method: "GET", pattern: "/v1/clock", access: forRead, summary: "How right the clock of a host is, by the leader's and by chrony", query: []param{pHost}, out: ClockRow{}, handle: atHost((*Server).showClock)},
 		{method: "GET", pattern: "/v1/transfers", access: forRead, summary: "Streams of images and volumes between one host and others that run now", query: []param{pHost}, out: []TransferRow{}, handle: atHost((*Server).listTransfers)},
 
 		{method: "GET", pattern: "/v1/bases", access: forRead, summary: "What references to bases are pinned to", out: []BaseRow{}, handle: (*Server).listBases},

@@ -110,7 +110,7 @@ func (n *Node) Heard(from fsm.HostID, p Ping) Pong {
 	}
 	leader := n.leader()
 	addr, _ := n.PeerAddr(leader)
-	return Pong{Leader: leader, Addr: addr, Leading: leads, Index: index, Applied: applied}
+	return Pong{Leader: leader, Addr: addr, Leading: leads, Index: index, Now: n.cfg.Clock().UnixNano(), Applied: applied}
 }
 
 // Contacts are the newest pings to this host by sender, while it leads, and
@@ -185,6 +185,7 @@ func (n *Node) pingOnce(ctx context.Context, turn int) {
 	if n.raft.State() == raft.Leader {
 		if await(ctx, n.raft.VerifyLeader()) == nil {
 			n.members.met(begin, n.id.Host, Pong{Leader: n.id.Host, Leading: true})
+			n.skew.lead()
 		}
 		return
 	}
@@ -206,6 +207,7 @@ func (n *Node) pingOnce(ctx context.Context, turn int) {
 		return
 	}
 	n.members.met(begin, to, pong)
+	n.skew.heard(begin, n.cfg.Clock(), to, pong)
 }
 
 func (n *Node) self() Ping {

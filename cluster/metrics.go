@@ -11,6 +11,7 @@ type metrics struct {
 	diskErrors prometheus.Counter
 	voters     prometheus.Gauge
 	tolerance  prometheus.Gauge
+	skew       prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -31,9 +32,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Servers that vote, as the leader sees it."}),
 		tolerance: prometheus.NewGauge(prometheus.GaugeOpts{Name: "rexcarcer_cluster_spare_voting_hosts",
 			Help: "Voters that may fail before nothing can be written, as the leader sees it."}),
+		skew: prometheus.NewGauge(prometheus.GaugeOpts{Name: "rexcarcer_cluster_clock_offset_seconds",
+			Help: "How far this host's clock is ahead of the leader's; below 0: behind. 0 on the leader."}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.proposals, m.commit, m.batch, m.apply, m.index, m.diskErrors, m.voters, m.tolerance)
+		reg.MustRegister(m.proposals, m.commit, m.batch, m.apply, m.index, m.diskErrors, m.voters, m.tolerance, m.skew)
 	}
 	return m
 }

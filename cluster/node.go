@@ -35,6 +35,7 @@ type Node struct {
 	leading atomic.Bool // a duty term runs: all that was committed before it is applied
 
 	members members
+	skew    skew
 	terms   terms
 
 	closeOnce sync.Once
@@ -65,6 +66,7 @@ func Open(cfg Config) (*Node, error) {
 		return nil, errors.Join(err, store.Close())
 	}
 	n := &Node{cfg: cfg, id: id, store: store, metrics: newMetrics(cfg.Reg), members: newMembers(id.Host, book)}
+	n.skew.gauge = n.metrics.skew
 	n.terms.now.Store(newTerm())
 	if err := n.start(raftDir); err != nil {
 		return nil, errors.Join(err, store.Close())

@@ -36,6 +36,9 @@ type Pong struct {
 	Addr    string     `json:"addr"`    // HOST:PORT of the leader
 	Leading bool       `json:"leading"` // the one that answers is the leader
 	Index   uint64     `json:"index"`   // of the State there
+	// Now is the clock of the one that answers, in nanoseconds since 1970; 0:
+	// its program does not say.
+	Now int64 `json:"now,omitempty"`
 	// Applied is how far the members are, as the leader has heard.
 	Applied map[fsm.HostID]uint64 `json:"applied,omitempty"`
 }

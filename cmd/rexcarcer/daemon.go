@@ -113,7 +113,7 @@ func (d *daemon) openCluster() error {
 		return err
 	}
 	conf := cluster.Config{
-		Dir: d.o.DataDir, Log: d.log, Reg: d.reg, Clock: time.Now, Fatal: d.fatal,
+		Dir: d.o.DataDir, Log: d.log, Reg: d.reg, Clock: d.clock(), Fatal: d.fatal,
 		Join: d.m.kept.Joined, Heartbeat: d.o.Heartbeat,
 	}
 	if d.peers != nil {
@@ -158,7 +158,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	}
 	g.Go(func() error { return d.agent.Run(ctx) })
 	d.awaitHost(ctx)
-	for _, part := range []func(context.Context) error{d.serveLocal, d.serveTLS, d.serveMetrics, d.serveDNS, d.serveFeeds, d.serveSockets, d.serveDHCP, d.serveSyslog, d.runDeploy, d.runNotify} {
+	for _, part := range []func(context.Context) error{d.serveLocal, d.serveTLS, d.serveMetrics, d.serveDNS, d.serveFeeds, d.serveSockets, d.serveDHCP, d.serveSyslog, d.runDeploy, d.watchClock, d.runNotify} {
 		g.Go(func() error { return part(ctx) })
 	}
 	g.Go(func() error {

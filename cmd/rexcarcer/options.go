@@ -53,6 +53,7 @@ type options struct {
 	DNSBind     string
 	DNSPort     int
 	Resolvers   []netip.AddrPort // empty: the host's
+	DNS         dnsOptions
 
 	CAPassphraseFile string // seals the CA's keys on this server's disk
 
@@ -103,6 +104,11 @@ type fileConfig struct {
 	DNSBind     *string  `hcl:"dns_bind,optional"`
 	DNSPort     *int     `hcl:"dns_port,optional"`
 	Resolvers   []string `hcl:"resolvers,optional"`
+	DNSTransfer []string `hcl:"dns_transfer,optional"`
+	DNSNotify   []string `hcl:"dns_notify,optional"`
+	DNSKeys     *string  `hcl:"dns_keys,optional"`
+	DNSSign     *string  `hcl:"dns_sign,optional"`
+	DNSUnbound  *string  `hcl:"dns_unbound,optional"`
 	LogLevel    *string  `hcl:"log_level,optional"`
 
 	StrictLimits *bool `hcl:"strict_limits,optional"`
@@ -110,6 +116,7 @@ type fileConfig struct {
 	BindAllow     []string `hcl:"bind_allow,optional"`
 	SyslogForward *string  `hcl:"syslog_forward,optional"`
 	DeployDir     *string  `hcl:"deploy_dir,optional"`
+	ClockAlarm    *string  `hcl:"clock_alarm,optional"`
 
 	CAPassphraseFile *string `hcl:"ca_passphrase_file,optional"`
 
@@ -133,7 +140,7 @@ func daemonFlags() []cli.Flag {
 	num := func(name string, value int, usage string) cli.Flag {
 		return &cli.IntFlag{Name: name, Value: value, Usage: usage, EnvVars: env(name)}
 	}
-	return append(append(overlayFlags(str, num), siteFlags(env)...), []cli.Flag{
+	return append(slices.Concat(overlayFlags(str, num), siteFlags(env), dnsFlags(env)), []cli.Flag{
 		&cli.BoolFlag{Name: "dev", Usage: "a whole cluster on this machine, gone when it ends", EnvVars: env("dev")},
 		str("config", "", "`FILE` of settings in HCL"),
 		str("config-dir", "", "`DIR` whose *.hcl files are read in order"),
@@ -235,7 +242,7 @@ func optionsFrom(c *cli.Context) (options, error) {
 	if err := o.buildOptions(c, file, text, number); err != nil {
 		return options{}, err
 	}
-	if err := o.siteOptions(c, file, text); err != nil {
+	if err := errors.Join(o.siteOptions(c, file, text), o.dnsOptions(c, file, text)); err != nil {
 		return options{}, err
 	}
 	for k, v := range file.Labels {

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -111,12 +113,38 @@ func showHost(c *cli.Context, r hostShown) error {
 		}
 		kv = append(kv, [2]string{"Overlay", fmt.Sprintf("%s at %s (%s)", o.Address, o.Endpoint, device)}, [2]string{"Overlay key", o.Key + " since " + clock(o.KeyAt)})
 	}
-	kv = append(kv, alarms(r.Alarms, false)...)
+	kv = append(append(kv, clockLines(r.time)...), alarms(r.Alarms, false)...)
 	for _, t := range r.streams {
 		kv = append(kv, [2]string{"Stream", streamLine(t)})
 	}
 	kv = append(kv, sorted("Label", r.Labels)...)
 	return pairs(envOf(c), append(kv, sorted("Feature", r.Features)...))
+}
+
+// clockLines tell how right a host's clock is.
+func clockLines(r *api.ClockRow) (kv [][2]string) {
+	if r == nil {
+		return nil
+	}
+	switch {
+	case r.Leader == "":
+	case r.Leader == r.Host:
+		kv = append(kv, [2]string{"Clock", "it leads: others are compared with it"})
+	default:
+		way := "ahead of"
+		if r.Ahead < 0 {
+			way = "behind"
+		}
+		kv = append(kv, [2]string{"Clock", fmt.Sprintf("%s %s the leader %s, within %s", r.Ahead.Abs().Round(100*time.Microsecond), way, r.Leader, r.Within.Round(100*time.Microsecond))})
+	}
+	switch c := r.Chrony; {
+	case c == nil:
+	case c.Error != "":
+		kv = append(kv, [2]string{"Chrony", c.Error})
+	default:
+		kv = append(kv, [2]string{"Chrony", fmt.Sprintf("%s, stratum %d, source %s, off by %s", c.Leap, c.Stratum, cmp.Or(c.Source, "none"), c.Offset)})
+	}
+	return kv
 }
 
 func used(have, of float64) string { return fmt.Sprintf("%g reserved of %g", have, of) }

@@ -19,6 +19,7 @@ const lookTime = 2 * time.Second
 type hostShown struct {
 	api.HostRow
 	streams []api.TransferRow
+	time    *api.ClockRow // nil: it did not answer
 }
 
 func lookAtHost(c *cli.Context, a *api.Client) (hostShown, error) {
@@ -30,6 +31,9 @@ func lookAtHost(c *cli.Context, a *api.Client) (hostShown, error) {
 	ctx, cancel := context.WithTimeout(c.Context, lookTime)
 	defer cancel()
 	out.streams, _ = a.Transfers(ctx, string(row.ID)) // a host that does not answer is shown without
+	if row, err := a.Clock(ctx, string(row.ID)); err == nil {
+		out.time = &row
+	}
 	return out, nil
 }
 
