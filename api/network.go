@@ -65,6 +65,12 @@ func networkRow(st *fsm.State, n *fsm.Network) NetworkRow {
 			v4++
 		}
 	}
+	for _, g := range st.Guests.Prefix(n.Name + "/") {
+		if g.Live() {
+			row.Leases++
+			v4++
+		}
+	}
 	// Network, broadcast, gateway and the host's address are not leased.
 	bits := min(n.Subnet.Addr().BitLen()-n.Subnet.Bits(), 32)
 	row.Free = max(int64(1)<<bits-4-v4, 0)

@@ -348,3 +348,31 @@ func TestStrangersLendNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAnotherHostGivesTheSameAddress: each host answers from the log, whoever
+// gave the lease, and the guest is then known to be there.
+func TestAnotherHostGivesTheSameAddress(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, wideNetwork)
+	log := newMemoryLog(l)
+	offered := map[int]net.IP{}
+	for i := 1; i <= 20; i++ {
+		s, w := newTestServer(t, log), &wire{} // as after a restart: it remembers nothing
+		committing(t, s)
+		p := newPacket(dhcpv4.MessageTypeDiscover, byte(i))
+		s.handle(w, p.ToBytes())
+		offered[i] = w.sent[0].YourIPAddr
+		p.UpdateOption(dhcpv4.OptMessageType(dhcpv4.MessageTypeRequest))
+		p.UpdateOption(dhcpv4.OptRequestedIPAddress(offered[i]))
+		s.handle(w, p.ToBytes())
+		await(t, "it is acknowledged", func() bool { return w.count(dhcpv4.MessageTypeAck) == 1 })
+	}
+	other := newTestServer(t, log)
+	for i, had := range offered {
+		w := &wire{}
+		other.handle(w, newPacket(dhcpv4.MessageTypeDiscover, byte(i)).ToBytes())
+		if got := w.sent[0].YourIPAddr; !got.Equal(had) {
+			t.Errorf("guest %d had %s, and is offered %s elsewhere", i, had, got)
+		}
+	}
+}

@@ -115,9 +115,9 @@ func guestLeases(t *testing.T, h *host) map[string]api.LeaseRow {
 
 // The clients, each as it is in Debian. They ask, get a lease and say so; what
 // they would set up is not their business here, except dhcpcd's.
-func (g *guest) udhcpc(t *testing.T) {
+func (g *guest) udhcpc(t *testing.T, more ...string) {
 	t.Helper()
-	g.in(t, "busybox", "udhcpc", "-i", "eth0", "-f", "-n", "-q", "-t", "10", "-T", "2", "-s", "/bin/true", "-x", "hostname:"+g.hostname)
+	g.in(t, append([]string{"busybox", "udhcpc", "-i", "eth0", "-f", "-n", "-q", "-t", "10", "-T", "2", "-s", "/bin/true", "-x", "hostname:" + g.hostname}, more...)...)
 }
 
 func (g *guest) dhclient(t *testing.T, dir string, more ...string) {
@@ -224,8 +224,8 @@ func TestGuestsGetAddressesByPlainDHCP(t *testing.T) {
 
 	h.kill(t)
 	h.start(t)
-	one.udhcpc(t)
-	two.dhclient(t, dir, "-1") // it asks for what it had
+	one.udhcpc(t, "-x", "0x33:0000000a") // for ten seconds, and it does not renew
+	two.dhclient(t, dir, "-1")           // it asks for what it had
 	now := guestLeases(t, h)
 	for _, name := range []string{"one", "two", "three", "printer"} {
 		if now[name].Address != had[name].Address {
@@ -243,8 +243,17 @@ func TestGuestsGetAddressesByPlainDHCP(t *testing.T) {
 		}
 		return fmt.Errorf("guest two still has it")
 	})
-	if got := strings.TrimSpace(h.must(t, "dns", "ls")); strings.Contains(got, "two.guests.rex.internal") {
-		t.Errorf("a guest that left is still in DNS:\n%s", got)
+	poll(t, 60*time.Second, "the lease of one that does not renew ends", func() error {
+		if l := guestLeases(t, h)["one"]; !l.Resting {
+			return fmt.Errorf("it has %+v", l)
+		}
+		return nil
+	})
+	got := h.must(t, "dns", "ls")
+	for _, gone := range []string{"one.guests.rex.internal", "two.guests.rex.internal"} {
+		if strings.Contains(got, gone) {
+			t.Errorf("a guest that left is still in DNS:\n%s", got)
+		}
 	}
 	h.destroy(t, "guests")
 }
