@@ -65,8 +65,8 @@ func (h *Handler) SetZone(z *Zone) {
 	h.changed = make(chan struct{})
 }
 
-// changes returns a channel that the next SetZone closes.
-func (h *Handler) changes() <-chan struct{} {
+// Changes returns a channel that the next SetZone closes.
+func (h *Handler) Changes() <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.changed

@@ -114,6 +114,15 @@ func (s *Signer) Anchor(zone string) string {
 	return strings.Join(strings.Fields(s.dnskey(dns.Fqdn(strings.ToLower(zone))).ToDS(dns.SHA256).String()), " ")
 }
 
+// Anchor is the trust anchor of zone, as Signer.Anchor gives it; empty if h does
+// not sign.
+func (h *Handler) Anchor(zone string) string {
+	if h.signer == nil {
+		return ""
+	}
+	return h.signer.Anchor(zone)
+}
+
 // over signs rrs, a set of zone in lower case.
 func (s *Signer) over(rrs []dns.RR, zone string, now int64) (*signature, error) {
 	sig := &dns.RRSIG{

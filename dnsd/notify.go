@@ -43,7 +43,7 @@ func (h *Handler) notifyOne(ctx context.Context, target Target, logger *slog.Log
 	var last *Zone
 	silent := false
 	for {
-		changed := h.changes()
+		changed := h.Changes()
 		if zone := h.Zone(); zone != nil {
 			err := h.notifyAll(ctx, target, zone, zone.changedSince(last))
 			if ctx.Err() != nil {

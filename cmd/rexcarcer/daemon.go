@@ -55,7 +55,7 @@ func runDaemon(ctx context.Context, o options) (err error) {
 	if o.temp {
 		defer func() { err = errors.Join(err, zfssync.Erase(o.DataDir)) }()
 	}
-	if err := openDataDir(o.DataDir); err != nil {
+	if err := errors.Join(openDataDir(o.DataDir), d.makeNames()); err != nil {
 		return err
 	}
 	drv, err := openDrivers(o, d.instance(), d.reg, logger)

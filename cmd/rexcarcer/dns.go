@@ -15,11 +15,36 @@ import (
 	"github.com/rexcarcer/rexcarcer/hostagent"
 )
 
+// makeNames makes what answers DNS on this host.
+func (d *daemon) makeNames() error {
+	metrics := dnsd.NewMetrics(d.reg)
+	d.names, d.forward = dnsd.NewHandler(isLocal, metrics), dnsd.NewForwarder(d.o.Resolvers, metrics)
+	d.names.AllowTransfers(d.o.DNS.Peers, d.o.DNS.Keys)
+	if d.o.DNS.SignKey == "" {
+		return nil
+	}
+	signer, err := dnsd.LoadSigner(d.o.DNS.SignKey)
+	if err != nil {
+		return fmt.Errorf("dns-sign: %w", err)
+	}
+	d.names.Sign(signer)
+	return nil
+}
+
 // serveDNS answers this host itself: the whole zone, and everything else for
 // programs on this host.
 func (d *daemon) serveDNS(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return dnsd.Track(ctx, d.node, d.names) })
+	if anchor := d.names.Anchor(d.node.State().Cluster.Domain); anchor != "" {
+		d.log.Info("DNS answers are signed", "anchor", anchor)
+	}
+	if d.o.DNS.Unbound != "" {
+		g.Go(func() error { return d.feedUnbound(ctx, d.o.DNS.Unbound) })
+	}
+	if len(d.o.DNS.Targets) > 0 {
+		g.Go(func() error { return d.names.Notify(ctx, d.o.DNS.Targets, d.log) })
+	}
 	if d.o.DNSPort == 0 {
 		return g.Wait()
 	}
