@@ -50,8 +50,6 @@ func runDaemon(ctx context.Context, o options) (err error) {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: o.LogLevel}))
 	d := &daemon{o: o, log: logger, reg: prometheus.NewRegistry(), ready: make(chan struct{})}
 	d.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	dnsMetrics := dnsd.NewMetrics(d.reg)
-	d.names, d.forward = dnsd.NewHandler(isLocal, dnsMetrics), dnsd.NewForwarder(o.Resolvers, dnsMetrics)
 	if o.temp {
 		defer func() { err = errors.Join(err, zfssync.Erase(o.DataDir)) }()
 	}
