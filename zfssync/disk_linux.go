@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -63,7 +62,7 @@ func diskShape(quota int64) (block, journal int) {
 func (o *Overlay) probeDisks() {
 	var why []string
 	for _, tool := range []string{"mkfs.ext4", "resize2fs"} {
-		if _, err := exec.LookPath(tool); err != nil {
+		if _, err := run.LookPath(tool); err != nil {
 			why = append(why, tool+" is not installed (Debian package e2fsprogs)")
 		}
 	}
