@@ -20,10 +20,7 @@ const (
 	TLSPort = 6514
 )
 
-// Connections over TCP, in all and of one source.
 const (
-	maxConns        = 1024
-	maxConnsOfOne   = 16
 	keepAliveEvery  = time.Minute
 	maxDatagram     = 64 << 10
 	socketReadBytes = 1 << 20
@@ -36,17 +33,17 @@ type Server struct {
 	take func(from netip.Addr, raw []byte)
 	log  *slog.Logger
 
+	gate gate
+	lost func(n int)
+
 	mu     sync.Mutex
-	limits limits             // guarded by mu
-	conns  map[netip.Addr]int // guarded by mu
-	all    int                // guarded by mu
-	lost   func(n int)
+	limits limits // guarded by mu
 }
 
 // Listen opens UDP and TCP on each address. take gets every message, its bytes
 // only during the call, from several goroutines; lost how many were too many.
 func Listen(ctx context.Context, addrs []netip.AddrPort, take func(from netip.Addr, raw []byte), lost func(n int), logger *slog.Logger) (*Server, error) {
-	s := &Server{take: take, lost: lost, log: logger, conns: map[netip.Addr]int{}}
+	s := &Server{take: take, lost: lost, log: logger}
 	for _, a := range addrs {
 		if err := s.open(ctx, a); err != nil {
 			return nil, errors.Join(fmt.Errorf("syslog on %s: %w", a, err), s.close())
@@ -100,7 +97,7 @@ func (s *Server) Run(ctx context.Context) error {
 		g.Go(func() error { return ended(ctx, s.datagrams(u)) })
 	}
 	for _, t := range s.tcp {
-		g.Go(func() error { return ended(ctx, s.accept(ctx, t)) })
+		g.Go(func() error { return ended(ctx, s.gate.accept(ctx, t, s.log, s.stream)) })
 	}
 	return g.Wait()
 }
@@ -140,39 +137,9 @@ func (s *Server) message(from netip.Addr, raw []byte) {
 	s.take(from, raw[:min(len(raw), MaxMessage)])
 }
 
-func (s *Server) accept(ctx context.Context, t *net.TCPListener) error {
-	var conns sync.WaitGroup
-	defer conns.Wait()
-	for {
-		c, err := t.AcceptTCP()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return err
-			}
-			s.log.Warn("syslog over TCP", "err", err)
-			if !pause(ctx, 100*time.Millisecond) { // such as too many open files
-				return err
-			}
-			continue
-		}
-		from := remote(c)
-		if !s.enter(from) {
-			_ = c.Close() // nothing was said yet
-			continue
-		}
-		conns.Go(func() {
-			defer s.leave(from)
-			stop := context.AfterFunc(ctx, func() { _ = c.Close() })
-			defer stop()
-			defer c.Close() //nolint:errcheck // it was only read
-			s.stream(from, c)
-		})
-	}
-}
-
 // stream reads one connection to its end. Who breaks the framing is cut off:
 // where the next message begins cannot be known.
-func (s *Server) stream(from netip.Addr, c net.Conn) {
+func (s *Server) stream(_ context.Context, from netip.Addr, c net.Conn) {
 	f := newFrames(c)
 	for {
 		raw, err := f.next()
@@ -180,34 +147,6 @@ func (s *Server) stream(from netip.Addr, c net.Conn) {
 			return
 		}
 		s.message(from, raw)
-	}
-}
-
-func remote(c net.Conn) netip.Addr {
-	a, err := netip.ParseAddrPort(c.RemoteAddr().String())
-	if err != nil {
-		return netip.Addr{}
-	}
-	return a.Addr().Unmap()
-}
-
-func (s *Server) enter(from netip.Addr) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.all >= maxConns || s.conns[from] >= maxConnsOfOne {
-		return false
-	}
-	s.all++
-	s.conns[from]++
-	return true
-}
-
-func (s *Server) leave(from netip.Addr) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all--
-	if s.conns[from]--; s.conns[from] == 0 {
-		delete(s.conns, from)
 	}
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/rexcarcer/rexcarcer/fsm"
 	"github.com/rexcarcer/rexcarcer/hostagent"
+	"github.com/rexcarcer/rexcarcer/pki"
 	"github.com/rexcarcer/rexcarcer/syslogd"
 )
 
@@ -38,7 +41,19 @@ func takeSyslog(ctx context.Context, g *errgroup.Group, path string, listen []ne
 	}
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error { return relay.Run(ctx) })
+	for i, a := range addrs {
+		addrs[i] = netip.AddrPortFrom(a.Addr(), syslogd.TLSPort)
+	}
+	p, err := syslogd.ListenTLS(ctx, addrs, path+tlsSocket, logger)
+	if err != nil {
+		logger.Error("jails of this network cannot log by syslog over TLS", "err", err)
+		return
+	}
+	g.Go(func() error { return p.Run(ctx) })
 }
+
+// tlsSocket ends the name of the socket to which a router carries TLS.
+const tlsSocket = "-tls"
 
 // syslogging is what the daemon does with messages of jails.
 type syslogging struct {
@@ -95,12 +110,26 @@ func (d *daemon) eachNetwork(ctx context.Context, serve func(ctx context.Context
 }
 
 func (s *syslogging) serve(ctx context.Context, network string) {
-	l, err := listenSocket(hostagent.SyslogSocketPath(s.d.o.RunDir, network))
-	if err == nil {
-		err = syslogd.Collect(ctx, l, func(from netip.Addr, raw []byte) { s.take(network, from, raw) },
-			func(n int) { s.metrics.Taken("lost", n) }, s.d.log)
-	}
-	if err != nil && ctx.Err() == nil {
+	path := hostagent.SyslogSocketPath(s.d.o.RunDir, network)
+	take := func(from netip.Addr, raw []byte) { s.take(network, from, raw) }
+	lost := func(n int) { s.metrics.Taken("lost", n) }
+	g, inner := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		l, err := listenSocket(path)
+		if err != nil {
+			return err
+		}
+		return syslogd.Collect(inner, l, take, lost, s.d.log)
+	})
+	g.Go(func() error {
+		l, err := listenSocket(path + tlsSocket)
+		if err != nil {
+			return err
+		}
+		who := func(from netip.Addr, cert *x509.Certificate) error { return s.isJail(network, from, cert) }
+		return syslogd.CollectTLS(inner, l, s.tls(), who, take, lost, s.d.log)
+	})
+	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		s.d.log.Error("messages of a network's jails are not taken", "network", network, "err", err)
 	}
 }
@@ -124,6 +153,26 @@ func listenSocket(path string) (net.Listener, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
+}
+
+// tls is how this host shows itself to jails: by its own certificate. Theirs
+// must be of this cluster, and not revoked.
+func (s *syslogging) tls() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		return pki.AlsoCheck(pki.ServerTLS(s.d.m.identity, s.d.m.ring.Roots(), true, pki.AllowRoles(s.d.m.cluster, pki.RoleJail), time.Now), s.d.revoked), nil
+	}}
+}
+
+// isJail says why a certificate is not that of the jail at an address.
+func (s *syslogging) isJail(network string, from netip.Addr, cert *x509.Certificate) error {
+	id, err := pki.CertID(cert)
+	if err != nil {
+		return err
+	}
+	if j := jailAt(s.d.node.State(), network, from); j == nil || j.Spec.Name != id.Name {
+		return fmt.Errorf("%s is not who has the address %s", id, from)
+	}
+	return nil
 }
 
 // take puts one message into the log of the jail that has the address.

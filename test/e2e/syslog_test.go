@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +56,9 @@ action(type="omfile" file=%q template="told")
 // over UDP and TCP; another one pretends to be it.
 func TestWhatJailsLogIsInTheirLogsAndSentOn(t *testing.T) {
 	t.Parallel()
+	for _, tool := range []string{"openssl", "nsenter"} {
+		testenv.RequireTool(t, tool)
+	}
 	port, messages := startRsyslog(t)
 	h := newHost(t, "-dev", "-syslog-forward", fmt.Sprintf("tcp://127.0.0.1:%d", port))
 	h.start(t)
@@ -78,6 +82,26 @@ func TestWhatJailsLogIsInTheirLogsAndSentOn(t *testing.T) {
 	poll(t, 20*time.Second, "over TCP", func() error { return logs("log-1", " auth.crit su[42]: over TCP\n") })
 	if err := logs("log-2", "over TCP"); err == nil {
 		t.Error("one jail writes into the log of another")
+	}
+	// Over TLS by the certificate that the jail has; that of another jail is not believed.
+	rows := h.ps(t)
+	pid := h.pid(rows["log-1"].UUID)
+	overTLS := func(by, text string) {
+		t.Helper()
+		root := fmt.Sprintf("/proc/%d/root/etc/ssl/rc/", h.pid(rows[by].UUID))
+		cmd := exec.CommandContext(t.Context(), "nsenter", "-t", strconv.Itoa(pid), "-n", "timeout", "20", "openssl", "s_client", "-quiet", "-no_ign_eof", "-connect", "10.174.60.1:6514",
+			"-cert", root+"host.crt", "-key", root+"host.key", "-CAfile", root+"cluster.crt", "-verify_return_error")
+		cmd.Stdin = strings.NewReader(fmt.Sprintf("%d %s", len(text), text))
+		out, err := cmd.CombinedOutput()
+		t.Logf("with the certificate of %s: %v, %s", by, err, out)
+	}
+	overTLS("log-1", "<35>1 - - su - - - over TLS")
+	poll(t, 20*time.Second, "over TLS", func() error { return logs("log-1", " auth.err su: over TLS\n") })
+	overTLS("log-2", "<35>1 - - su - - - by a stranger")
+	overTLS("log-1", "<35>1 - - su - - - over TLS again")
+	poll(t, 20*time.Second, "over TLS", func() error { return logs("log-1", " auth.err su: over TLS again\n") })
+	if logs("log-1", "stranger") == nil || logs("log-2", "stranger") == nil {
+		t.Error("a jail logs by the certificate of another")
 	}
 	poll(t, 20*time.Second, "rsyslog has it, under the jail's real name", func() error {
 		raw, err := os.ReadFile(messages)
