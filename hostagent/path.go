@@ -38,6 +38,7 @@ type found struct {
 	trace   *netd.Trace             // nil: this system cannot be asked
 	resolv  string                  // /etc/resolv.conf in the jail
 	wanted  string                  // what we wrote there
+	domain  string                  // of the cluster
 	dns     map[string]string       // by network: what its router said, "" is the right answer
 	failed  []string                // what could not be looked at
 }
@@ -55,7 +56,7 @@ func (a *Agent) Path(ctx context.Context, name fsm.JailName) (Path, error) {
 		return Path{}, fmt.Errorf("jail %s: %w", name, ErrElsewhere)
 	}
 	f := found{jail: j, nets: map[string]*fsm.Network{}, views: map[string]netd.View{}, routers: map[string]bool{}, dns: map[string]string{},
-		wanted: resolvConf(s, j)}
+		wanted: resolvConf(s, j), domain: s.Cluster.Domain}
 	running, err := a.routersRunning(ctx)
 	if err != nil {
 		return Path{}, err
@@ -70,7 +71,7 @@ func (a *Agent) Path(ctx context.Context, name fsm.JailName) (Path, error) {
 			f.failed = append(f.failed, err.Error())
 		}
 		if !a.features.Simulated && len(j.Names) > 0 {
-			f.dns[name] = askRouter(ctx, n.Gateway, j)
+			f.dns[name] = askRouter(ctx, n.Gateway, f.nameIn(name), j)
 		}
 	}
 	a.pathInside(ctx, &f)
@@ -103,23 +104,28 @@ func (a *Agent) pathInside(ctx context.Context, f *found) {
 	f.trace = &trace
 }
 
-// askRouter asks a router for the jail's own name, and says what is wrong with
+// nameIn is the jail's name in one of its networks.
+func (f *found) nameIn(network string) string {
+	return f.jail.Spec.Name + "." + network + "." + f.domain
+}
+
+// askRouter asks a router for a name of the jail, and says what is wrong with
 // the answer.
-func askRouter(ctx context.Context, router netip.Addr, j *fsm.Jail) string {
+func askRouter(ctx context.Context, router netip.Addr, name string, j *fsm.Jail) string {
 	ctx, cancel := context.WithTimeout(ctx, dnsPatience)
 	defer cancel()
 	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, network, netip.AddrPortFrom(router, 53).String())
 	}}
-	got, err := r.LookupNetIP(ctx, "ip", j.Names[0]+".")
+	got, err := r.LookupNetIP(ctx, "ip", name+".")
 	if err != nil {
 		var d *net.DNSError
 		switch {
 		case !errors.As(err, &d):
 			return err.Error()
 		case d.IsNotFound:
-			return "it does not know " + j.Names[0]
+			return "it does not know " + name
 		}
 		return d.Err // the rest names this host's own resolver, which is not asked
 	}
@@ -128,5 +134,5 @@ func askRouter(ctx context.Context, router netip.Addr, j *fsm.Jail) string {
 			return ""
 		}
 	}
-	return fmt.Sprintf("%s is %v there", j.Names[0], got)
+	return fmt.Sprintf("%s is %v there", name, got)
 }

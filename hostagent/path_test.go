@@ -36,7 +36,7 @@ func soundPath() *found {
 	resolv := "nameserver 10.1.2.1\nsearch lab.rex.internal rex.internal\n"
 	up := netip.MustParsePrefix("0.0.0.0/0")
 	return &found{
-		jail: j, resolv: resolv, wanted: resolv, dns: map[string]string{"lab": ""}, routers: map[string]bool{"lab": true},
+		jail: j, domain: "rex.internal", resolv: resolv, wanted: resolv, dns: map[string]string{"lab": ""}, routers: map[string]bool{"lab": true},
 		nets: map[string]*fsm.Network{"lab": {Network: spec.Network{Name: "lab", NAT: true}, Gateway: gateway}},
 		views: map[string]netd.View{"lab": {
 			Network: "lab", Bridge: "rb000000010", Up: true, MTU: 1500, Router: []netip.Addr{gateway}, Uplink: netip.MustParseAddr("169.254.192.1"),

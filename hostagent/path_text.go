@@ -118,7 +118,7 @@ func (f *found) router(w *pathWriter, name string) {
 	}
 	switch text, asked := f.dns[name]; {
 	case asked && text == "":
-		w.say("router", "dns", "%s answers for %s", n.Gateway, f.jail.Names[0])
+		w.say("router", "dns", "%s answers for %s", n.Gateway, f.nameIn(name))
 	case asked:
 		w.say("router", "dns", "%s", text)
 		w.differ("DNS of network %s: %s", name, text)

@@ -250,7 +250,7 @@ func (a *Agent) routerSpec(net netd.Network) (jail.Spec, error) {
 	sum := sha256.Sum256([]byte(a.c.Router.Build + "\x00" + strings.Join(argv, "\x00") + ns))
 	return jail.Spec{
 		ID: routerID(net.ID), Name: net.Name + "-router", UUID: routerID(net.ID), Seq: binary.BigEndian.Uint64(sum[:8]) >> 1,
-		Root: root, ReadOnlyRoot: true, Argv: argv, NetNS: ns, StopTimeout: 2 * time.Second,
+		Root: root, ReadOnlyRoot: true, NoCaps: true, Argv: argv, NetNS: ns, StopTimeout: 2 * time.Second,
 		Mounts:  mounts,
 		LogPath: filepath.Join(a.c.LogDir, net.Name+"-router.log"),
 	}, nil

@@ -195,10 +195,13 @@ func envOf(env []string, a account, tty bool) []string {
 	return out
 }
 
-// capsOf returns the sorted capabilities of a jail, or an error that names the one that no jail gets.
-func capsOf(add []string) ([]string, error) {
-	caps := slices.Clone(defaultCaps)
-	for _, c := range add {
+// caps returns the sorted capabilities of a jail, or an error that names the one that no jail gets.
+func (s Spec) caps() ([]string, error) {
+	caps := []string{}
+	if !s.NoCaps {
+		caps = slices.Clone(defaultCaps)
+	}
+	for _, c := range s.AddCaps {
 		c = strings.ToUpper(c)
 		if !strings.HasPrefix(c, "CAP_") {
 			c = "CAP_" + c

@@ -22,7 +22,7 @@ func TestConfig(t *testing.T) {
 		if err := s.check(); err != nil {
 			return "error: " + err.Error() + "\n"
 		}
-		caps, err := capsOf(s.AddCaps)
+		caps, err := s.caps()
 		if err != nil {
 			return "error: " + err.Error() + "\n"
 		}

@@ -80,6 +80,9 @@ type Spec struct {
 	// AddCaps adds to the default capabilities, by name ("NET_ADMIN"). For routers and builds.
 	AddCaps []string
 
+	// NoCaps leaves out the default capabilities: root in the jail may only what AddCaps says. For routers. Linux only.
+	NoCaps bool
+
 	// Devices are shown in /dev besides those that every jail has: "pf", "bpf", "bpf*", for routers. FreeBSD only.
 	Devices []string
 

@@ -179,7 +179,7 @@ func checkStart(s Spec) error {
 	if s.NetNS != "" && !kernelName.MatchString(s.NetNS) {
 		return fmt.Errorf("network namespace %q is not the name of a jail", s.NetNS)
 	}
-	if _, err := capsOf(s.AddCaps); err != nil {
+	if _, err := s.caps(); err != nil {
 		return err
 	}
 	if s.IDMap.Size > 0 {

@@ -155,7 +155,7 @@ func (l *Linux) execProcess(root string, s Spec, x Exec) (execSpec, error) {
 	if err != nil {
 		return execSpec{}, err
 	}
-	caps, err := capsOf(s.AddCaps)
+	caps, err := s.caps()
 	if err != nil {
 		return execSpec{}, err
 	}

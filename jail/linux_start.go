@@ -129,7 +129,7 @@ func (l *Linux) prepare(s Spec) error {
 	if s.NetNS != "" && !exists(s.NetNS) {
 		return fmt.Errorf("network namespace %s: %w", s.NetNS, fs.ErrNotExist)
 	}
-	caps, err := capsOf(s.AddCaps)
+	caps, err := s.caps()
 	if err != nil {
 		return err
 	}

@@ -63,6 +63,9 @@ func runRouter(ctx context.Context, feed, dhcp, syslog string, listen, clients, 
 	if err != nil {
 		return err
 	}
+	if err := confine(); err != nil { // names matter more
+		logger.Warn("the router keeps system calls that it does not need", "err", err)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return dnsd.Follow(ctx, feed, h.SetZone, logger) })
 	g.Go(func() error { return s.Run(ctx) })
