@@ -94,30 +94,18 @@ func (b *board) report() {
 // watch probes one service until ctx ends. It becomes healthy at the first
 // success, unhealthy after Check.Failures failures in a row, not before Grace.
 func (h *health) watch(ctx context.Context, j *fsm.Jail, s spec.Service, verdict func(fsm.Health, string)) {
-	begun, failures := h.a.c.Clock(), 0
-	interval := max(s.Check.Interval, 100*time.Millisecond)
-	// Until the first verdict a quick rhythm: what depends on this jail waits.
-	quick := min(interval, 100*time.Millisecond)
-	wait := quick
+	r := newRhythm(s.Check, h.a.c.Clock())
 	for {
 		err := h.probe(ctx, j, s)
 		if ctx.Err() != nil {
 			return
 		}
-		grace := h.a.c.Clock().Sub(begun) < s.Check.Grace
-		switch {
-		case err == nil:
-			failures = 0
-			wait = interval
-			verdict(fsm.HealthHealthy, "")
-		case !grace:
-			failures++
-			wait = interval
-			if failures >= max(s.Check.Failures, 1) {
-				verdict(fsm.HealthUnhealthy, fmt.Sprintf("check of service %s: %v", s.Name, err))
-			} else if failures == 1 {
-				wait = quick
-			}
+		says, wait := r.next(err == nil, h.a.c.Clock())
+		switch says {
+		case fsm.HealthHealthy:
+			verdict(says, "")
+		case fsm.HealthUnhealthy:
+			verdict(says, fmt.Sprintf("check of service %s: %v", s.Name, err))
 		}
 		if !sleep(ctx, wait) {
 			return

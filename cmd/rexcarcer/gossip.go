@@ -127,7 +127,7 @@ func (d *daemon) keyGossip(ctx context.Context) error {
 }
 
 // lookEvery is how often the leader looks who is alive.
-const lookEvery = 250 * time.Millisecond
+const lookEvery = 100 * time.Millisecond
 
 // markHosts is a leader's duty: it says in the log who is lost and who is back.
 func (d *daemon) markHosts(ctx context.Context) error {
