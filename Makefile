@@ -72,7 +72,7 @@ fuzz: ## each fuzz test for FUZZTIME
 .PHONY: sim
 SEEDS ?= 20000
 sim: ## the simulated cluster, as many stories as SEEDS says (make test tells 2,000)
-	SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -v -timeout 60m -run 'TestTroubleHarmsNobody$$' ./internal/sim
+	SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -v -timeout 60m -run 'TestTroubleHarmsNobody$$|TestMovesLoseNothing$$' ./internal/sim
 
 # Their tests are linked for FreeBSD as well: those of what differs there.
 FREEBSD_TESTS := ./jail ./netd ./zfssync ./hostagent ./dnsd ./internal/run ./cmd/rexcarcer

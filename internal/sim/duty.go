@@ -72,6 +72,8 @@ func brief(cmd fsm.Command) string {
 	switch c := cmd.(type) {
 	case fsm.PlaceJail:
 		return fmt.Sprintf("%s run %d on %s: %s", c.Jail, c.Seq, c.Host, c.Why)
+	case fsm.MoveStep:
+		return fmt.Sprintf("%s %d at %s: %s %s", c.Object, c.ID, c.Host, c.Did, c.Why)
 	case fsm.MoveJail:
 		return fmt.Sprintf("%s to %s: %s", c.Jail, c.To, c.Why)
 	case fsm.StopRun:

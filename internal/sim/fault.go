@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
@@ -26,6 +27,7 @@ func (w *World) StartDaemon(i int) {
 	}
 	w.tell("%s: the daemon starts", h.id)
 	h.daemon, h.busy = true, false
+	clear(h.vol.busy)
 	h.life++
 	for _, r := range h.rows {
 		r.working, r.telling, r.over = false, nil, 0
@@ -117,6 +119,10 @@ func (w *World) Trouble(d time.Duration) error {
 }
 
 func (w *World) fault() {
+	if w.o.Moves && w.one(4) {
+		w.restless()
+		return
+	}
 	i := w.rng.IntN(len(w.hosts))
 	switch w.rng.IntN(14) {
 	case 0:
@@ -161,7 +167,7 @@ func (w *World) Calm(limit time.Duration) error {
 		if err := w.Run(time.Second); err != nil {
 			return err
 		}
-		if err = w.settled(); err == nil {
+		if err = errors.Join(w.settled(), w.homed()); err == nil {
 			return nil
 		}
 	}

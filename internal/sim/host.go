@@ -32,6 +32,7 @@ type host struct {
 
 	rows  []*row           // host.db, by uuid
 	procs map[string]*proc // what runs, by the jail's uuid
+	vol   volumes
 }
 
 // row is what host.db knows of a jail.
@@ -49,12 +50,13 @@ type row struct {
 
 // proc is a first process.
 type proc struct {
-	seq   uint64
-	fence bool
+	seq     uint64
+	fence   bool
+	volumes []string // ids
 }
 
 func (w *World) addHost(i int) {
-	h := &host{w: w, id: fsm.HostID(fmt.Sprintf("h%d", i+1)), up: true, daemon: true, lag: 10 * time.Millisecond, procs: map[string]*proc{}}
+	h := &host{w: w, id: fsm.HostID(fmt.Sprintf("h%d", i+1)), up: true, daemon: true, lag: 10 * time.Millisecond, procs: map[string]*proc{}, vol: newVolumes()}
 	w.hosts = append(w.hosts, h)
 	_ = w.fold("host/"+string(h.id), fsm.RegisterHost{Host: fsm.Host{
 		ID: h.id, Name: string(h.id), Role: fsm.RoleServer, OS: "linux", Arch: "amd64", Runtime: "sim", Version: "1",
@@ -174,6 +176,7 @@ func (h *host) work(r *row, d time.Duration, do func()) {
 func (h *host) start(r *row, want hostagent.Want) {
 	run, fence := want.Run.Seq, !want.Jail.Spec.NoFence
 	index := want.Jail.SpecIndex
+	ids, _ := want.Jail.Volumes()
 	r.have.Seq, r.have.Stage, r.have.Root = run, hostagent.StageMaking, want.Run.Image
 	r.fence, r.lost = fence, false
 	half := h.w.between(5*time.Millisecond, 100*time.Millisecond)
@@ -187,7 +190,9 @@ func (h *host) start(r *row, want hostagent.Want) {
 			r.working = false
 			return
 		}
-		h.procs[r.uuid] = &proc{run, fence}
+		p := &proc{run, fence, ids}
+		h.procs[r.uuid] = p
+		h.w.mounts(h, p)
 		h.w.tell("%s: %s run %d runs", h.id, r.name, run)
 		h.work(r, half, func() { r.have.Stage, r.have.Spec = hostagent.StageRunning, index })
 	})

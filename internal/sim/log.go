@@ -119,6 +119,7 @@ func (w *World) tick() {
 	}
 	for _, h := range w.hosts {
 		h.look()
+		h.live()
 	}
 	w.after(heartbeat, w.tick)
 }

@@ -17,6 +17,7 @@ type Options struct {
 	Fence  time.Duration // 5s: a host that hears no leader for so long stops what may start elsewhere
 	Detect time.Duration // 3s: a host that is silent for so long is marked lost
 	Stop   time.Duration // 1s: the longest that a daemon takes to come back and stop a jail
+	Moves  bool          // users move jails and think better of it
 	Wait   time.Duration // Fence+Stop: what the leader waits after it last heard a host that it calls lost
 }
 
@@ -40,6 +41,8 @@ type World struct {
 	lonely  time.Duration // since when the leader reaches no quorum; 0: it does
 	vacant  time.Duration // since when there is none
 	leads   time.Duration // since when this one leads
+
+	written map[string]int // by volume: what its jail has written, wherever
 
 	trace  []string
 	broken error // the first law that did not hold
@@ -84,7 +87,7 @@ func New(o Options) *World {
 	if o.Wait == 0 {
 		o.Wait = o.Fence + o.Stop
 	}
-	w := &World{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x7265786361726365)), states: []*fsm.State{fsm.New()}}
+	w := &World{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x7265786361726365)), states: []*fsm.State{fsm.New()}, written: map[string]int{}}
 	_ = w.fold("host/h1", fsm.Genesis{ClusterID: "cluster-sim", Domain: "rex.internal", CA: "PEM"}) // it is the first
 	for i := range o.Hosts {
 		w.addHost(i)
