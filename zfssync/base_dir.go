@@ -32,6 +32,7 @@ func copyEach(ctx context.Context, from packing, to string, into unpacking) erro
 	}
 	defer root.Close()
 	x := into.extractor(root)
+	defer x.near.leave()
 	if err := packTree(ctx, from, x.take); err != nil {
 		return err
 	}

@@ -56,6 +56,7 @@ func unpackTar(ctx context.Context, r io.Reader, dst string, u unpacking) error 
 	}
 	defer root.Close()
 	x := u.extractor(root)
+	defer x.near.leave()
 	tr := tar.NewReader(r)
 	for {
 		if err := ctx.Err(); err != nil {
@@ -84,6 +85,7 @@ func unpackTar(ctx context.Context, r io.Reader, dst string, u unpacking) error 
 type extractor struct {
 	unpacking
 	root    *os.Root
+	near    near
 	count   tally
 	skipped int
 	dirs    []dirTime // set at the end, because filling a directory changes its time
@@ -121,6 +123,10 @@ func (x *extractor) member(h *tar.Header, content io.Reader) error {
 			return nil
 		}
 	}
+	if x.inReach(h, name) {
+		return x.file(h, path.Base(name), content)
+	}
+	x.near.leave()
 	at, err := resolveParent(x.root, name)
 	if err != nil {
 		return err
@@ -128,10 +134,16 @@ func (x *extractor) member(h *tar.Header, content io.Reader) error {
 	if err := x.root.MkdirAll(path.Dir(at), 0o755); err != nil {
 		return err
 	}
-	if h.Typeflag == tar.TypeDir {
+	switch h.Typeflag {
+	case tar.TypeDir:
 		return x.dir(h, at)
+	case tar.TypeReg:
+		if err := x.near.enter(x.root, path.Dir(name), path.Dir(at)); err != nil {
+			return err
+		}
+		return x.file(h, path.Base(at), content)
 	}
-	if err := x.makeRoom(at); err != nil {
+	if err := x.makeRoom(x.root, at); err != nil {
 		return err
 	}
 	if isWhiteout(h) && x.mode == applyDelta {
@@ -148,10 +160,8 @@ func (x *extractor) member(h *tar.Header, content io.Reader) error {
 			return err
 		}
 		return x.root.Lchown(at, h.Uid, h.Gid)
-	case tar.TypeLink:
-		return x.hardLink(h, at)
 	}
-	return x.file(h, at, content)
+	return x.hardLink(h, at)
 }
 
 // skip leaves a member out, and says so: the first ones by name.
@@ -162,8 +172,8 @@ func (x *extractor) skip(h *tar.Header) {
 }
 
 // makeRoom removes what a member replaces.
-func (x *extractor) makeRoom(at string) error {
-	info, err := x.root.Lstat(at)
+func (x *extractor) makeRoom(root *os.Root, at string) error {
+	info, err := root.Lstat(at)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -171,12 +181,12 @@ func (x *extractor) makeRoom(at string) error {
 		return err
 	}
 	if info.IsDir() && x.mode == applyDelta {
-		return x.root.RemoveAll(at)
+		return root.RemoveAll(at)
 	}
 	if info.IsDir() {
 		return errors.New("it stands where a directory is")
 	}
-	return x.root.Remove(at)
+	return root.Remove(at)
 }
 
 func (x *extractor) dir(h *tar.Header, at string) error {
@@ -230,30 +240,6 @@ func (x *extractor) hardLink(h *tar.Header, at string) error {
 		return err
 	}
 	return x.root.Link(from, at)
-}
-
-func (x *extractor) file(h *tar.Header, at string, content io.Reader) error {
-	f, err := x.root.OpenFile(at, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	n, err := x.fill(f, content)
-	if _, grows := content.(*os.File); err == nil && n != h.Size && !grows { // a file that is copied live may change
-		err = io.ErrUnexpectedEOF
-	}
-	if err == nil {
-		err = f.Chown(h.Uid, h.Gid)
-	}
-	if err == nil {
-		err = f.Chmod(h.FileInfo().Mode()) // after chown, which clears setuid
-	}
-	if err == nil {
-		err = x.attributes(h, f)
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return x.root.Chtimes(at, h.ModTime, h.ModTime)
 }
 
 func (x *extractor) finish() error {

@@ -135,6 +135,7 @@ func copyWith(ctx context.Context, from packing, to string, member func(*extract
 	}
 	defer root.Close()
 	x := unpacking{mode: keepDelta, devices: true}.extractor(root)
+	defer x.near.leave()
 	err = packTree(ctx, from, func(h *tar.Header, content *os.File) error { return member(x, h, content) })
 	if err != nil {
 		return err
