@@ -41,6 +41,7 @@ var examples = map[string]string{
 	"rexctl network leases":   "rexctl network leases elixir -o json",
 	"rexctl dns query":        "rexctl dns query elixir-cluster-3.elixir.rex.internal",
 	"rexctl dns ls":           "rexctl dns ls elixir --filter type=SRV",
+	"rexctl dns export":       "rexctl dns export --format unbound > /etc/unbound/unbound.conf.d/cluster.conf",
 	"rexctl service ls":       "rexctl service ls -o wide",
 	"rexctl image ls":         "rexctl image ls",
 	"rexctl image show":       "rexctl image show web",

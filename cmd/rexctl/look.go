@@ -78,7 +78,7 @@ func alarms(rows []api.AlarmRow, host bool) (kv [][2]string) {
 }
 
 func dnsCommand() *cli.Command {
-	return &cli.Command{Name: "dns", Usage: "names: query, ls", Subcommands: []*cli.Command{
+	return &cli.Command{Name: "dns", Usage: "names: query, ls, export", Subcommands: []*cli.Command{
 		{Name: "query", Usage: "ask the host's DNS server", ArgsUsage: "NAME|ADDRESS [TYPE]", Action: asking(1, 2, queryDNS, showAnswer)},
 		{
 			Name: "ls", Usage: "list the records that are served", ArgsUsage: "[NETWORK]",
@@ -86,6 +86,7 @@ func dnsCommand() *cli.Command {
 				return a.Records(c.Context, c.Args().First())
 			}, listRecords),
 		},
+		dnsExportCommand(),
 	}}
 }
 
