@@ -29,7 +29,7 @@ func Lend(ctx context.Context, path string, conn *net.UDPConn, logger *slog.Logg
 		begun := time.Now()
 		err := lendOnce(ctx, path, conn)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end was wanted
 		}
 		if time.Since(begun) > time.Minute {
 			wait = 50 * time.Millisecond
@@ -89,7 +89,7 @@ func Borrow(ctx context.Context, path string, serve func(ctx context.Context, co
 		select {
 		case slots <- struct{}{}:
 		default:
-			c.Close() // who opens so many is no router
+			_ = c.Close() // who opens so many is no router
 			continue
 		}
 		loans.Go(func() {
@@ -156,11 +156,11 @@ func receive(c *net.UnixConn) (*net.UDPConn, error) {
 				if u, ok := pc.(*net.UDPConn); ok {
 					first = u
 				} else {
-					pc.Close()
+					_ = pc.Close()
 				}
 			}
 		}
-		f.Close()
+		_ = f.Close() // what is served with is a copy
 	}
 	if first == nil {
 		return nil, fmt.Errorf("got %d bytes and %d descriptors, want %s and a UDP socket", n, len(fds), lendMessage)

@@ -1,12 +1,12 @@
 package dhcpd
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -119,5 +119,5 @@ func addrOf(b []byte) netip.Addr {
 // wants reports whether the client asked for an option; one that asked for
 // none is told everything.
 func (r *Request) wants(code dhcpv4.OptionCode) bool {
-	return len(r.Wants) == 0 || strings.IndexByte(string(r.Wants), code.Code()) >= 0
+	return len(r.Wants) == 0 || bytes.IndexByte(r.Wants, code.Code()) >= 0
 }

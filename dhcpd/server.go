@@ -89,15 +89,13 @@ func (s *Server) Run(ctx context.Context, conn *net.UDPConn) error {
 	for range committers {
 		commits.Go(func() { s.queue.run(ctx) })
 	}
-	errs := make(chan error, maxWorkers)
 	for range min(maxWorkers, runtime.GOMAXPROCS(0)) {
-		workers.Go(func() { errs <- s.read(ctx, conn) })
+		workers.Go(func() { s.read(ctx, conn) })
 	}
 	workers.Wait()
-	close(errs)
 	cancel()
 	commits.Wait()
-	if err := errors.Join(errors.Join(collect(errs)...), closed(conn.Close())); err != nil {
+	if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve DHCP in network %s: %w", s.c.Network, err)
 	}
 	return nil
@@ -114,32 +112,19 @@ func (s *Server) followMTU(ctx context.Context, conn *net.UDPConn) {
 	}
 }
 
-func collect(errs <-chan error) (all []error) {
-	for err := range errs {
-		all = append(all, err)
-	}
-	return all
-}
-
-func closed(err error) error {
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return err
-}
-
-func (s *Server) read(ctx context.Context, conn *net.UDPConn) error {
+// read answers until ctx ends or conn is closed.
+func (s *Server) read(ctx context.Context, conn *net.UDPConn) {
 	buf := make([]byte, maxPacket+1)
 	for {
 		n, _, err := conn.ReadFromUDPAddrPort(buf)
 		switch {
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
-			return nil
+			return
 		case err != nil && n == 0:
 			// An ICMP error of an earlier reply comes back here: no reason to end.
 			s.drop("read error")
 			if !pause(ctx, time.Millisecond) {
-				return nil
+				return
 			}
 			continue
 		}
