@@ -24,15 +24,16 @@ type Overlay struct {
 	Remote []netd.Remote // sorted: each address of a meshed network that runs on a peer
 }
 
-// OverlayOf is pure. Each other host with an end is a peer, and behind it are its own addresses and those of its jails
-// from the moment in which they are placed there until their Run is over. So an address is behind one host at most: the
-// State gives a jail one Run, and an address one jail. A key that is to follow is a peer without addresses: who has it
+// OverlayOf is pure. Each other host with an end is a peer, and behind it are its own addresses, those of its jails
+// from the moment in which they are placed there until their Run is over, and those of the guests that it leased. So an
+// address is behind one host at most: the State gives a jail one Run, and an address one jail or guest. A key that is to follow is a peer without addresses: who has it
 // may shake hands, and nothing more yet.
 func OverlayOf(s *fsm.State, host fsm.HostID) Overlay {
 	o := Overlay{Self: selfOf(s, host)}
 	if o.Self == nil {
 		return o
 	}
+	guests := guestsByHost(s)
 	for _, h := range s.Hosts.All {
 		if h.ID == host || h.Overlay == nil {
 			continue
@@ -45,6 +46,10 @@ func OverlayOf(s *fsm.State, host fsm.HostID) Overlay {
 				o.Remote = append(o.Remote, netd.Remote{Network: a.Network, Addr: addr})
 			}
 		}
+		for _, g := range guests[h.ID] {
+			p.Allowed = append(p.Allowed, g.Addr)
+			o.Remote = append(o.Remote, netd.Remote{Network: g.Network, Addr: g.Addr})
+		}
 		slices.SortFunc(p.Allowed, netip.Addr.Compare)
 		p.Allowed = slices.Compact(p.Allowed)
 		o.Peers = append(o.Peers, p)
@@ -55,6 +60,17 @@ func OverlayOf(s *fsm.State, host fsm.HostID) Overlay {
 	slices.SortFunc(o.Remote, func(a, b netd.Remote) int { return a.Addr.Compare(b.Addr) })
 	o.Remote = slices.Compact(o.Remote)
 	return o
+}
+
+// guestsByHost are those that others reach by the overlay, by the host whose router they asked last. It walks over all guests.
+func guestsByHost(s *fsm.State) map[fsm.HostID][]*fsm.Guest {
+	all := map[fsm.HostID][]*fsm.Guest{}
+	for _, g := range s.Guests.All {
+		if n, ok := s.Networks.Get(g.Network); ok && n.Meshed() && g.Live() {
+			all[g.Host] = append(all[g.Host], g)
+		}
+	}
+	return all
 }
 
 // selfOf is the host's own end as the log has it, nil if it has none.
