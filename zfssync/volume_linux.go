@@ -84,8 +84,7 @@ func (o *Overlay) makeVolume(ctx context.Context, id VolumeID, quota int64) (str
 // disked makes the volume a disk of the right size. What a jail has bound can only grow: the rest comes with its next
 // start.
 func (o *Overlay) disked(ctx context.Context, id VolumeID, quota int64, plain string) (string, error) {
-	data, at := filepath.Join(o.mnt(id), "data"), ""
-	size := int64(-1)
+	data, size := filepath.Join(o.mnt(id), "data"), int64(-1)
 	if st, err := os.Stat(o.disk(id)); err == nil {
 		size = st.Size()
 		if err := mountDisk(o.disk(id), o.mnt(id)); err != nil {

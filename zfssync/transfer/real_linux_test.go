@@ -286,10 +286,11 @@ func TestRealVolumesAndJailsTravelWithTheirImage(t *testing.T) {
 }
 
 func volumesAndJails(t *testing.T, there, here zfssync.Store) {
+	const quota = 16 << 20
 	img := realImage(t, there, 1<<20)
 	src := newFabric(t).host(t, "host-b", there)
 	c := newClient(t, Config{Store: here, Delta: true})
-	vol, err := there.Volume(t.Context(), zfssync.VolumeID(volume.Name), 0)
+	vol, err := there.Volume(t.Context(), zfssync.VolumeID(volume.Name), quota)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +301,7 @@ func volumesAndJails(t *testing.T, there, here zfssync.Store) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := c.EnsureObject(t.Context(), volume, ObjectOptions{GUID: snap.GUID}, []Source{src})
+		got, err := c.EnsureObject(t.Context(), volume, ObjectOptions{GUID: snap.GUID, QuotaBytes: quota}, []Source{src})
 		if err != nil || got.GUID != snap.GUID {
 			t.Fatalf("%v, %v", got, err)
 		}
@@ -308,8 +309,18 @@ func volumesAndJails(t *testing.T, there, here zfssync.Store) {
 	if err := here.Rollback(t.Context(), volume, TemporaryPrefix+"1", zfssync.RollbackOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	copied, err := here.Volume(t.Context(), zfssync.VolumeID(volume.Name), 0)
+	copied, err := here.Volume(t.Context(), zfssync.VolumeID(volume.Name), quota)
 	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := here.VolumeInfo(t.Context(), zfssync.VolumeID(volume.Name))
+	if err != nil || info.QuotaBytes != quota || !info.QuotaKept {
+		t.Errorf("its quota: %+v, %v", info, err)
+	}
+	if err := os.WriteFile(copied+"/big", make([]byte, 2*quota), 0o600); !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+		t.Errorf("32 MiB into a quota of 16: %v", err)
+	}
+	if err := os.Remove(copied + "/big"); err != nil {
 		t.Fatal(err)
 	}
 	if a, b := look(t, vol), look(t, copied); a != b {
