@@ -26,8 +26,8 @@ type NetworkRule struct {
 // ProxyMember is one member of a published port of mode "http", as the proxy counts it.
 type ProxyMember struct {
 	Port     uint16 `json:"port"`   // of the host
-	Member   string `json:"member"` // address and port; "" is all together
-	State    string `json:"state"`  // in haproxy's words: UP, DRAIN, ...
+	Member   string `json:"member"` // address and port
+	State    string `json:"state"`  // up, leaving or gone
 	Sessions uint64 `json:"sessions"`
 	Requests uint64 `json:"requests"`
 	Good     uint64 `json:"answers_2xx"`

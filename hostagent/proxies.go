@@ -63,12 +63,7 @@ func (p *proxies) pass(ctx context.Context, want netd.Config, now time.Time) (ag
 			errs = append(errs, fmt.Errorf("network %s: publish with mode http: %w", n.Name, err))
 			continue
 		}
-		wait, err := x.wire.Converge(ctx, proxyConfig(n), now)
-		if err != nil { // it is starting, or starting again
-			p.a.c.Log.Debug("a proxy is not as wanted yet", "network", n.Name, "err", err)
-			wait = 100 * time.Millisecond
-		}
-		again = soonest(again, wait)
+		again = soonest(again, p.converge(ctx, x, n, now))
 	}
 	for name, x := range p.open {
 		if !wanted[name] {
@@ -76,6 +71,21 @@ func (p *proxies) pass(ctx context.Context, want netd.Config, now time.Time) (ag
 		}
 	}
 	return again, errors.Join(errs...)
+}
+
+// converge tells a proxy what is wanted. One that starts or loads its file is waited for, but not for long: whoever waits for
+// the networks of this host waits for it too.
+func (p *proxies) converge(ctx context.Context, x *openProxy, n netd.Network, now time.Time) time.Duration {
+	for try := 0; ; try++ {
+		wait, err := x.wire.Converge(ctx, proxyConfig(n), now)
+		if err == nil && wait != proxy.LookAgain {
+			return wait
+		}
+		if try == 20 || !sleep(ctx, 50*time.Millisecond) {
+			p.a.c.Log.Warn("a proxy is not as wanted yet, trying again", "network", n.Name, "err", err)
+			return time.Second
+		}
+	}
 }
 
 // proxyConfig is pure: what the proxy of n shall do.

@@ -28,18 +28,22 @@
 // directions everywhere and a strict rp_filter on the host does no harm. The host itself reaches jails straight over the
 // bridge with its own, second, address; jails cannot open connections to that address.
 //
-// Set needs net.ipv4.ip_forward=1 for NAT and published ports. Its former value is kept in RunDir; if it was 0, packets
-// between interfaces that existed before are still not forwarded (a rule of ours drops them), and Teardown puts 0 back
-// when no other instance is left. IPv6 leaves the host only if net.ipv6.conf.all.forwarding is 1 already, because turning
-// it on makes a host deaf to router advertisements.
+// Set needs net.ipv4.ip_forward=1 for NAT and published ports, and for networks with IPv6 net.ipv6.conf.all.forwarding=1. What
+// was there before is kept in RunDir; if it was 0, packets between interfaces that existed before are still not forwarded
+// (a rule of ours drops them), and Teardown puts 0 back when no other instance is left. A host that forwards IPv6 is deaf to
+// router advertisements unless accept_ra is 2, so that is set first where it was 1.
 //
 // Speed: Attach starts no process and takes one batch of netlink messages on the host and two in the namespace. What does
 // not depend on the jail is done before (spare namespaces) or after (the kernel removes links in the background); names
 // of namespaces live on a tmpfs below RunDir.
 //
-// A published port answers on every address of the host and on 127.0.0.1, not on ::1 (nor to jails of any network:
-// they use the service's name). Set binds the port on the host without listening, so that no program takes it later by
-// accident and one that has it already is reported.
+// A published port answers on every address of the host and on 127.0.0.1, not on ::1. Jails reach it as the outside does: those
+// of networks with NAT all ports, those of others the ports of their own network; what they send is masqueraded on the host,
+// because the answer has to come back that way. Set binds the port on the host without listening, so that no program takes
+// it later by accident and one that has it already is reported. Connections to a member that left are cut by Drain, from
+// what the router tracks: nothing of it is remembered elsewhere.
+//
+// Rules are values of a line: the text for nft(8) and its meaning, made at one place. Rules shows the meaning.
 //
 // A host whose own rules drop forwarded packets (a FORWARD policy of drop, as Docker sets it) has to accept those of the
 // interfaces ru*: an accept in our table cannot overrule a drop in another.

@@ -22,7 +22,7 @@ func (h *Host) NetworkRules(_ context.Context, network string) ([]api.NetworkRul
 func (h *Host) ProxyMembers(_ context.Context, network string) (out []api.ProxyMember, _ error) {
 	n, _ := h.log.State().Networks.Get(network)
 	for _, p := range n.Publish {
-		out = append(out, api.ProxyMember{Port: p.Port, Member: "10.66.0.3:80", State: "UP", Requests: 3, Good: 2, Wrong: 1, BytesIn: 300, BytesOut: 4096})
+		out = append(out, api.ProxyMember{Port: p.Port, Member: "10.66.0.3:80", State: "up", Requests: 3, Good: 2, Wrong: 1, BytesIn: 300, BytesOut: 4096})
 	}
 	return out, nil
 }

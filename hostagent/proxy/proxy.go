@@ -28,8 +28,10 @@ func New(dir string) *Proxy { return &Proxy{dir: dir, leaving: map[place]time.Ti
 
 const (
 	askTimeout  = 5 * time.Second
-	reloadPause = 2 * time.Second        // until a reload is asked for again
-	lookAgain   = 200 * time.Millisecond // after something that takes effect later
+	reloadPause = 2 * time.Second // until a reload is asked for again
+
+	// LookAgain is what Converge returns when something takes effect a moment later.
+	LookAgain = 200 * time.Millisecond
 )
 
 // Write makes the file that of c, for haproxy's next start.
@@ -55,7 +57,7 @@ func (p *Proxy) Converge(ctx context.Context, c Config, now time.Time) (again ti
 		return 0, err
 	}
 	if want := c.structure(); !strings.Contains(info, "description: "+want+"\n") {
-		return lookAgain, p.reload(ctx, want, now)
+		return LookAgain, p.reload(ctx, want, now)
 	}
 	text, err := p.Ask(ctx, Admin, "show servers state")
 	if err != nil {
@@ -69,7 +71,7 @@ func (p *Proxy) Converge(ctx context.Context, c Config, now time.Time) (again ti
 	for _, port := range c.Ports {
 		plan, short := steps(port, have)
 		if short { // places that drain are in the way; they are free soon
-			again = lookAgain
+			again = LookAgain
 		}
 		for _, s := range plan {
 			if s.command != "" {

@@ -93,7 +93,7 @@ func (l *lab) settle() {
 		}
 		var again time.Duration
 		again, err = l.p.Converge(l.t.Context(), l.conf, l.now)
-		if err == nil && again != lookAgain {
+		if err == nil && again != LookAgain {
 			return
 		}
 		pause(l.t, 20*time.Millisecond)
@@ -153,6 +153,11 @@ func TestMembersComeAndGoByTheRuntimeSocketWithoutAReload(t *testing.T) {
 	seen := fmt.Sprintf(" 127.0.0.1 %d", port)
 	if got := l.count(port, 6); got["200 one"+seen] != 3 || got["200 two"+seen] != 3 {
 		t.Errorf("got %v, want each 3 times, with the address of who asked and not what it claims", got)
+	}
+	stats, err := l.p.Stats(l.t.Context())
+	if err != nil || len(stats) != 2 || stats[0].Port != port || stats[0].Member != one.String() && stats[0].Member != two.String() ||
+		stats[0].State != "up" || stats[0].Requests != 3 || stats[0].Codes[2] != 3 || stats[0].Out == 0 {
+		t.Errorf("got statistics %+v, %v", stats, err)
 	}
 
 	// A request goes on while its member leaves, and a new daemon knows no more than what haproxy says.

@@ -27,6 +27,19 @@ func (p *Proxy) Stats(ctx context.Context) ([]Stat, error) {
 	return parseStats(text)
 }
 
+// plain says in our words how haproxy sees a member that it does not check.
+func plain(status string) string {
+	switch {
+	case status == "no check":
+		return "up"
+	case strings.HasPrefix(status, "DRAIN"):
+		return "leaving"
+	case strings.HasPrefix(status, "MAINT"):
+		return "gone"
+	}
+	return strings.ToLower(status)
+}
+
 // parseStats reads the CSV of `show stat`; its first line names the fields.
 func parseStats(text string) (out []Stat, err error) {
 	rows, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(text, "# "))).ReadAll()
@@ -52,7 +65,7 @@ func parseStats(text string) (out []Stat, err error) {
 		if !found || err != nil || get("type") != aServer || strings.HasPrefix(get("status"), "MAINT") && number("stot") == 0 {
 			continue
 		}
-		s := Stat{Port: uint16(n), Member: get("addr"), State: get("status"), Sessions: number("stot"), Requests: number("req_tot"), In: number("bin"), Out: number("bout")}
+		s := Stat{Port: uint16(n), Member: get("addr"), State: plain(get("status")), Sessions: number("stot"), Requests: number("req_tot"), In: number("bin"), Out: number("bout")}
 		for i := 1; i < len(s.Codes); i++ {
 			s.Codes[i] = number(fmt.Sprintf("hrsp_%dxx", i))
 		}
