@@ -64,7 +64,9 @@ func TestWhatJailsLogIsInTheirLogsAndSentOn(t *testing.T) {
 	h.start(t)
 	// busybox's syslogd does not read rsyslog's file, so the test does.
 	script := `to=$(sed -n 's/^\*\.\* @//p' /etc/rsyslog.d/90-rexcarcer.conf); echo console; syslogd -n -R "$to" & ` + forever
-	h.apply(t, file("logs", "10.174.60.0/24", box("log-1", "logs", script), box("log-2", "logs", forever)))
+	h.apply(t, file("logs", "10.174.60.0/24", box("log-1", "logs", script), box("log-2", "logs", forever),
+		// A whole Debian, whose rsyslog reads the jail's own files.
+		"image \"deb-logs\" { base = \"host:/\" }", strings.Replace(box("log-3", "logs", "rm -f /run/rsyslogd.pid; rsyslogd; "+forever), "box-logs", "deb-logs", 1)))
 	logs := func(jail string, want ...string) error {
 		text := h.ctl("logs", jail, "--since", "10m").stdout
 		for _, w := range want {
@@ -83,6 +85,13 @@ func TestWhatJailsLogIsInTheirLogsAndSentOn(t *testing.T) {
 	if err := logs("log-2", "over TCP"); err == nil {
 		t.Error("one jail writes into the log of another")
 	}
+	poll(t, 20*time.Second, "by Debian's rsyslog", func() error {
+		if r := h.ctl("exec", "log-3", "--", "logger", "-t", "deb", "from Debian"); r.code != 0 {
+			return errors.New(r.String())
+		}
+		return logs("log-3", " user.notice deb: from Debian\n")
+	})
+
 	// Over TLS by the certificate that the jail has; that of another jail is not believed.
 	rows := h.ps(t)
 	pid := h.pid(rows["log-1"].UUID)
