@@ -52,6 +52,9 @@ func (a *Agent) Check(ctx context.Context, w *spec.Wish) error {
 			out.ID = known.ID
 		}
 		for _, p := range n.Publish {
+			if err := a.canServe(p); err != nil {
+				return &fsm.Refusal{Code: fsm.CodeInvalid, Object: "host " + a.c.Name, Text: fmt.Sprintf("network %s: publish %s: %v", n.Name, p.Name, err)}
+			}
 			out.Publish = append(out.Publish, netd.Publish{HostPort: p.Port, Proto: p.Proto, Shared: p.Shared})
 		}
 		c.Networks = append(c.Networks, out)

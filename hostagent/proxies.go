@@ -16,6 +16,7 @@ import (
 	"github.com/rexcarcer/rexcarcer/internal/run"
 	"github.com/rexcarcer/rexcarcer/jail"
 	"github.com/rexcarcer/rexcarcer/netd"
+	"github.com/rexcarcer/rexcarcer/spec"
 )
 
 // proxies run a haproxy for each network that publishes a port with mode "http": a jail of one program beside the router's
@@ -48,7 +49,7 @@ func proxied(n netd.Network) bool {
 
 // pass makes the proxies those of want. again is in how long there is something to do, 0 if never.
 func (p *proxies) pass(ctx context.Context, want netd.Config, now time.Time) (again time.Duration, err error) {
-	if p.a.c.Router == nil {
+	if p.a.c.Router == nil || p.a.c.Runtime == runtimeJail { // netd has said that FreeBSD has none
 		return 0, nil
 	}
 	var errs []error
@@ -60,7 +61,7 @@ func (p *proxies) pass(ctx context.Context, want netd.Config, now time.Time) (ag
 		wanted[n.Name] = true
 		x, err := p.ensure(ctx, n)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("network %s: publish with mode http: %w", n.Name, err))
+			errs = append(errs, fmt.Errorf("network %s: %w", n.Name, err))
 			continue
 		}
 		again = soonest(again, p.converge(ctx, x, n, now))
@@ -86,6 +87,18 @@ func (p *proxies) converge(ctx context.Context, x *openProxy, n netd.Network, no
 			return time.Second
 		}
 	}
+}
+
+// canServe says what this host lacks for a published port.
+func (a *Agent) canServe(p spec.Publish) error {
+	switch {
+	case p.Mode != spec.ModeHTTP || a.c.Router == nil: // simulated networks lead nowhere
+		return nil
+	case a.c.Runtime == runtimeJail:
+		return errors.New("mode http is not there on FreeBSD: leave mode out")
+	}
+	_, err := haproxy()
+	return err
 }
 
 // proxyConfig is pure: what the proxy of n shall do.
@@ -227,5 +240,5 @@ func haproxy() (string, error) {
 			return path, nil
 		}
 	}
-	return "", errors.New("it needs haproxy below /usr: apt-get install haproxy")
+	return "", errors.New("mode http needs haproxy below /usr: apt-get install haproxy")
 }
