@@ -65,6 +65,7 @@ func FuzzAnswer(f *testing.F) {
 		for _, h := range []*Handler{plain, full} {
 			reply, forward := h.Answer(nil, packet, netip.MustParseAddrPort("127.0.0.1:1"), udp)
 			if n := h.metrics.shard(0).panics.Load(); n > 0 {
+				h.metrics.shard(0).panics.Store(0)
 				t.Fatal("it panicked")
 			}
 			if reply == nil || forward {

@@ -1,6 +1,7 @@
 package dnsd
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -44,8 +45,14 @@ func scrub(reply *dns.Msg, ours func(name string) bool) (packed []byte, life tim
 			clean.Ns = append(clean.Ns, rr)
 		}
 	}
-	packed, err = clean.Pack()
-	return packed, lifeOf(&clean), err
+	if packed, err = clean.Pack(); err != nil {
+		return nil, 0, fmt.Errorf("pack what a resolver said: %w", err)
+	}
+	// A record may be read that cannot be written: one without data, say.
+	if err := new(dns.Msg).Unpack(packed); err != nil {
+		return nil, 0, fmt.Errorf("a resolver's records are malformed: %w", err)
+	}
+	return packed, lifeOf(&clean), nil
 }
 
 // aliases are name and what the CNAMEs among answers lead to from there.

@@ -81,7 +81,8 @@ func (h *Handler) verify(query []byte, tsig *dns.TSIG) (s *signer, code uint16) 
 	if !ok || !strings.EqualFold(tsig.Algorithm, key.Algorithm) {
 		return nil, dns.RcodeBadKey
 	}
-	switch err := dns.TsigVerify(query, key.Secret, "", false); {
+	// A copy: the library changes the id and a count in place.
+	switch err := dns.TsigVerify(slices.Clone(query), key.Secret, "", false); {
 	case errors.Is(err, dns.ErrTime):
 		return &signer{key: key, mac: tsig.MAC}, dns.RcodeBadTime
 	case err != nil:
@@ -103,7 +104,7 @@ func (s *signer) sign(m *dns.Msg, now int64) ([]byte, error) {
 func unsigned(query *dns.Msg, s *signer, code uint16, now int64) ([]byte, error) {
 	reply := new(dns.Msg).SetRcode(query, dns.RcodeNotAuth)
 	asked := query.IsTsig()
-	reply.SetTsig(asked.Hdr.Name, asked.Algorithm, 300, now)
+	reply.SetTsig(dns.Fqdn(asked.Hdr.Name), dns.Fqdn(asked.Algorithm), 300, now) // empty ones are read, but cannot be written
 	tsig := reply.IsTsig()
 	tsig.Error = code
 	if s == nil {
