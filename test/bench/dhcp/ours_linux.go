@@ -44,7 +44,9 @@ func serveOurs(ctx context.Context, dir string, fill int) error {
 	if err != nil {
 		return errors.Join(err, node.Close())
 	}
-	go tellSamples(ctx, node)
+	if fill > 0 {
+		go tellSamples(ctx, node)
+	}
 	s := dhcpd.NewServer(dhcpd.Config{
 		Network: network, Host: host, Log: node, Device: "lan", Clock: time.Now,
 		Metrics: dhcpd.NewMetrics(nil), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
@@ -58,6 +60,7 @@ func serveOurs(ctx context.Context, dir string, fill int) error {
 func tellSamples(ctx context.Context, node *cluster.Node) {
 	for ctx.Err() == nil {
 		time.Sleep(sampleEach)
+		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		fmt.Fprintf(os.Stderr, "sample %d %f %d\n", runtime.NumGoroutine(), float64(m.HeapAlloc-uint64(len(ballast)))/(1<<20), node.State().Guests.Len())
