@@ -33,10 +33,11 @@ var layers = map[string]layer{
 		"policy reads State and proposes; it must not reach drivers, the log or the clock",
 	},
 
-	"jail":      {[]string{"internal/run"}, "drivers get whole wishes as plain values: they never see the State"},
-	"netd":      {[]string{"internal/run"}, "drivers get whole wishes as plain values: they never see the State"},
-	"netd/mesh": {[]string{"internal/run"}, "it makes one device from a Config; routes to it are netd's"},
-	"zfssync":   {[]string{"internal/run"}, "drivers get whole wishes as plain values: they never see the State"},
+	"jail":        {[]string{"internal/run"}, "drivers get whole wishes as plain values: they never see the State"},
+	"netd":        {[]string{"internal/run"}, "drivers get whole wishes as plain values: they never see the State"},
+	"netd/uplink": {nil, "it keeps a lease on one interface; which, and what goes by it, is told"},
+	"netd/mesh":   {[]string{"internal/run"}, "it makes one device from a Config; routes to it are netd's"},
+	"zfssync":     {[]string{"internal/run"}, "drivers get whole wishes as plain values: they never see the State"},
 	"zfssync/bundle": {
 		[]string{"zfssync"},
 		"a format, and what is true of it: it fetches nothing and stores nothing",
@@ -93,7 +94,7 @@ var layers = map[string]layer{
 	"cmd/rexcarcer": {
 		[]string{
 			"cluster", "cluster/transport", "cluster/gossip", "cluster/join", "cluster/rpc", "hostagent", "hostagent/build", "dnsd", "dhcpd", "syslogd", "netsock", "api", "pki", "scheduler", "plan", "fsm", "spec",
-			"jail", "netd", "netd/mesh", "zfssync", "zfssync/bundle", "internal/run", "zfssync/transfer",
+			"jail", "netd", "netd/mesh", "netd/uplink", "zfssync", "zfssync/bundle", "internal/run", "zfssync/transfer",
 		},
 		"it wires: it makes each part and hands it to the others",
 	},

@@ -38,7 +38,8 @@ type FoundRouter struct {
 	Name      string       `json:"name"`
 	Running   bool         `json:"running"` // its process, which serves DNS
 	Addresses []netip.Addr `json:"addresses"`
-	Uplink    netip.Addr   `json:"uplink,omitzero"` // towards the host
+	Uplink    netip.Addr   `json:"uplink,omitzero"`   // towards the host
+	Outside   []netip.Addr `json:"outside,omitempty"` // its own outside, by DHCP
 }
 
 // FoundPort is a jail's interface as it was found.

@@ -56,6 +56,7 @@ type Config struct {
 	Overlay   *OverlayConfig // nil: networks end at this host
 	Router    *RouterConfig  // nil: networks have no router process (simulated runtime)
 	Resolvers []netip.AddrPort
+	InetNIC   string // on which routers of networks with NAT have an address of their own, by DHCP; "": they go by this host
 
 	// BindAllow are the directories of this host that jails may have, with all
 	// below them; empty: none.

@@ -20,6 +20,7 @@ type networks struct {
 	last    netd.Config        // what Set was last called with; owned by run
 	routers map[string]*router // owned by run
 	proxies *proxies           // owned by run
+	uplinks *uplinks           // owned by run
 	swept   bool               // routers of networks that are gone were looked for; owned by run
 	wakeup  chan struct{}
 	build   *slots
@@ -33,7 +34,7 @@ type networks struct {
 
 func newNetworks(a *Agent) (*networks, error) {
 	o, err := newOverlay(a)
-	return &networks{a: a, wakeup: make(chan struct{}, 1), proxies: &proxies{a: a, open: map[string]*openProxy{}}, build: newSlots(a.c.Dir, a.c.Runtime), overlay: o,
+	return &networks{a: a, wakeup: make(chan struct{}, 1), proxies: &proxies{a: a, open: map[string]*openProxy{}}, uplinks: &uplinks{a: a, open: map[string]*router{}}, build: newSlots(a.c.Dir, a.c.Runtime), overlay: o,
 		routers: map[string]*router{}, ready: map[string]error{}, changed: make(chan struct{})}, err
 }
 
@@ -69,6 +70,7 @@ func (a *Agent) Check(ctx context.Context, w *spec.Wish) error {
 func (n *networks) run(ctx context.Context) {
 	defer n.wait()
 	defer n.proxies.wait()
+	defer n.uplinks.wait()
 	retry := backoff{first: 500 * time.Millisecond, limit: 30 * time.Second}
 	for {
 		var again <-chan time.Time
@@ -78,10 +80,11 @@ func (n *networks) run(ctx context.Context) {
 		wait, err2 := n.overlay.pass(ctx, s, made)
 		drain, err3 := n.a.c.Nets.Drain(ctx, n.a.c.Clock())
 		served, err4 := n.proxies.pass(ctx, want, n.a.c.Clock())
+		err5 := n.uplinks.pass(ctx, want)
 		if wait = soonest(wait, soonest(drain, served)); wait > 0 {
 			again = time.After(wait)
 		}
-		err = errors.Join(err, err2, err3, err4)
+		err = errors.Join(err, err2, err3, err4, err5)
 		n.settle(s.Index)
 		if err != nil && ctx.Err() == nil {
 			n.a.c.Log.Warn("networks are not as wanted, trying again", "err", err)
@@ -110,6 +113,7 @@ func soonest(a, b time.Duration) time.Duration {
 func (n *networks) want(s *fsm.State) netd.Config {
 	c := NetworksOf(s)
 	carry(s, n.a.c.Host, n.overlay.conf, &c)
+	n.a.inetOf(&c)
 	if subnet, ever := n.build.wanted(); ever {
 		c.Networks = append(c.Networks, buildNet(n.a.c.Dir, subnet))
 	}
@@ -156,8 +160,8 @@ func failures(err error) map[string]error {
 			out[x.Network] = x
 		case *netd.OverlapError:
 			out[x.Network] = x
-		case *netd.PortTakenError:
-			// The network works but for this port.
+		case *netd.PortTakenError, *netd.InetError:
+			// The network works but for this port, or goes by the host.
 		case interface{ Unwrap() []error }:
 			for _, u := range x.Unwrap() {
 				walk(u)

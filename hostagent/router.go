@@ -136,7 +136,7 @@ func (n *networks) sweepRouters(ctx context.Context, want netd.Config) error {
 	}
 	wanted := map[string]bool{}
 	for _, net := range want.Networks {
-		wanted[routerID(net.ID)], wanted[proxyID(net.ID)] = true, proxied(net)
+		wanted[routerID(net.ID)], wanted[proxyID(net.ID)], wanted[uplinkID(net.ID)] = true, proxied(net), net.Inet != ""
 	}
 	list, err := n.a.c.Jails.List(ctx)
 	for _, st := range list {

@@ -41,6 +41,7 @@ type Network struct {
 	Open    []Open       // networks whose jails may connect to some ports of this one
 	Allow   []string     // names of networks whose jails may connect to jails of this one; unknown ones are ignored
 	Meshed  bool         // it goes on on other hosts, by Config.Mesh
+	Inet    string       // NIC of the host on which its router has an address of its own outside, which somebody else gets (netd/uplink); "": none. Wants NAT
 	VLAN    int          // 1..4094: it goes on on other hosts, by this VLAN of Config.Trunk; 0: it does not. Not with Meshed
 }
 
@@ -141,6 +142,8 @@ func (n Network) check() error {
 		return fmt.Errorf("network %s: subnet6 %v is not an IPv6 prefix between /1 and /126", n.Name, n.Subnet6)
 	case n.MTU != 0 && (n.MTU < 1280 || n.MTU > 65535):
 		return fmt.Errorf("network %s: mtu %d is not between 1280 and 65535", n.Name, n.MTU)
+	case n.Inet != "" && (!n.NAT || !nicPattern.MatchString(n.Inet)):
+		return fmt.Errorf("network %s: an uplink by interface %q: it is for networks with NAT, and a name has at most 15 characters", n.Name, n.Inet)
 	case n.VLAN < 0 || n.VLAN > 4094:
 		return fmt.Errorf("network %s: vlan %d is not between 1 and 4094", n.Name, n.VLAN)
 	case n.VLAN != 0 && n.Meshed:

@@ -20,7 +20,7 @@ type Driver interface {
 	Probe(ctx context.Context) error
 
 	// Set makes bridges, routers and rules exactly those of c and removes networks of ours that c does not name. It does
-	// all that it can: the error joins one *NetworkError, *OverlapError or *PortTakenError per thing that it could not.
+	// all that it can: the error joins one *NetworkError, *OverlapError, *InetError or *PortTakenError per thing that it could not.
 	Set(ctx context.Context, c Config) error
 
 	// Check returns what would stand in the way of Set(c), with the same errors, and changes nothing.
@@ -91,6 +91,19 @@ func (e *NetworkError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *NetworkError) Unwrap() error { return e.Err }
 
+// InetError says that a router has no interface on the NIC that Network.Inet names; the network works by the host.
+type InetError struct {
+	Network string
+	Err     error
+}
+
+func (e *InetError) Error() string {
+	return fmt.Sprintf("network %s: its router has no interface outside and goes by this host: %v", e.Network, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *InetError) Unwrap() error { return e.Err }
+
 // OverlapError says that a subnet is in use on the host by something that is not ours.
 type OverlapError struct {
 	Network string
@@ -135,6 +148,7 @@ type View struct {
 	Host    []netip.Addr `json:"host"`    // addresses of the host on the bridge
 	Router  []netip.Addr `json:"router"`  // addresses of the router on its side of the network
 	Uplink  netip.Addr   `json:"uplink"`  // the router's address towards the host
+	Inet    []netip.Addr `json:"inet"`    // the router's own outside, by DHCP
 	Ports   []PortView   `json:"ports"`   // sorted by Jail, then NIC
 	Rules   string       `json:"rules"`   // the router's rules as nft or pfctl prints them
 	Foreign []string     `json:"foreign"` // members of the bridge that are not ours

@@ -20,7 +20,11 @@ const (
 
 	nicLAN    = "lan"    // router: side of the network
 	nicUplink = "uplink" // router: side of the host
+	nicInet   = "inet"   // router: side of the outside, where it has an address of its own
 )
+
+// InetNIC is the name of a router's interface outside, in its namespace.
+const InetNIC = nicInet
 
 func bridgeName(netID string) string         { return prefixBridge + netID + "0" }
 func routerPort(netID string) string         { return prefixRouter + netID + "0" }

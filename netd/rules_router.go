@@ -28,12 +28,13 @@ func routerRules(table string, n plannedNetwork) string {
 
 func routerChains(n plannedNetwork) []chainOf {
 	published, closed := routerPublish(n)
-	return []chainOf{
-		{"publish: nat hook prerouting priority dstnat", published},
+	chains := inetChains(n)
+	return append(chains, []chainOf{
+		{"publish: nat hook prerouting priority dstnat", append(published, inetPublish(n)...)},
 		{"nat_out: nat hook postrouting priority srcnat", routerNAT(n)},
 		{"between: filter hook forward priority filter", routerForward(n)},
-		{"to_router: filter hook input priority filter", routerInput(closed)},
-	}
+		{"to_router: filter hook input priority filter", routerInput(n, closed)},
+	}...)
 }
 
 // routerPublish leads published ports to their members, and opens or closes them at the router itself.
@@ -87,6 +88,7 @@ func routerNAT(n plannedNetwork) (out []line) {
 			out = append(out, line{nft: fmt.Sprintf(`oifname "%s" ip6 saddr %s snat ip6 to %s`, nicUplink, n.Subnet6, n.Uplink.Router6)})
 		}
 	}
+	out = append(out, inetNAT(n)...)
 	for _, r := range meshRouter(n) {
 		out = append(out, line{nft: r})
 	}
@@ -102,6 +104,7 @@ func routerForward(n plannedNetwork) []line {
 	for _, p := range n.Peers {
 		out = append(out, peerLines(n, p)...)
 	}
+	out = append(out, inetForward(n)...)
 	if n.NAT {
 		out = append(out, line{fmt.Sprintf(`iifname "%s" oifname "%s" accept`, nicLAN, nicUplink),
 			Rule{atRouter, "jails", outside, any4, passes + ", behind this host's address", "nat"}})
@@ -146,14 +149,16 @@ func peerLines(n plannedNetwork, p peer) (out []line) {
 	return out
 }
 
-func routerInput(published []line) []line {
+func routerInput(n plannedNetwork, published []line) []line {
 	out := []line{
 		{nft: `iifname "lo" accept`},
 		{nft: "ct state established,related accept"},
+	}
+	out = append(append(out, inetInput(n)...), []line{
 		{fmt.Sprintf(`iifname "%s" accept`, nicLAN), Rule{atRouter, "jails", "the gateway", "names, addresses, echo requests", passes, "it serves them"}},
 		{nft: "icmp type echo-request accept"},
 		{nft: "icmpv6 type { echo-request, nd-neighbor-solicit, nd-neighbor-advert } accept"},
-	}
+	}...)
 	return append(append(out, published...), line{"drop", Rule{atRouter, outside, "the gateway", any4, dropped, "nothing but published ports is open"}})
 }
 

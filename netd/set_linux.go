@@ -65,6 +65,15 @@ func (d *linux) Set(ctx context.Context, c Config) (err error) {
 			errs = append(errs, &NetworkError{Network: n.Name, Err: fmt.Errorf("network %s: %w", n.Name, err)})
 		}
 	}
+	for _, n := range plan {
+		if _, ok := done[n.Name]; !ok {
+			continue
+		}
+		if err := d.ensureInet(n); err != nil {
+			errs = append(errs, &InetError{Network: n.Name, Err: err})
+		}
+		d.step("inet")
+	}
 	d.reach.forget()
 	d.drains.look(plan)
 	d.mu.Lock()

@@ -104,6 +104,11 @@ func (d *linux) showRouter(ctx context.Context, id string, v *View) error {
 			v.Uplink = addrs[0]
 		}
 	}
+	if x, err := h.LinkByName(nicInet); err == nil {
+		if v.Inet, err = addrsOf(h, x); err != nil {
+			return err
+		}
+	}
 	res, err := d.o.Runner.Run(ctx, run.Cmd{Argv: []string{"nft", "list", "table", "inet", d.table}, NetNS: ns.path})
 	v.Rules = string(res.Stdout)
 	return err

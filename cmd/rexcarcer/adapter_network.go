@@ -18,7 +18,7 @@ func (h apiHost) FoundNetworks(ctx context.Context, network string) ([]api.Found
 	for _, f := range found {
 		n := api.FoundNetwork{
 			Network: f.Network, Bridge: f.Bridge, Up: f.Up, MTU: f.MTU, HostAddresses: f.Host, Foreign: f.Foreign, Ports: []api.FoundPort{},
-			Router: api.FoundRouter{Name: f.Network + "-router", Running: f.RouterRuns, Addresses: f.Router, Uplink: f.Uplink},
+			Router: api.FoundRouter{Name: f.Network + "-router", Running: f.RouterRuns, Addresses: f.Router, Uplink: f.Uplink, Outside: f.Inet},
 		}
 		if f.Err != nil {
 			n.Error = f.Err.Error()

@@ -89,7 +89,7 @@ func (d *daemon) agentConfig(drv drivers) hostagent.Config {
 	c := hostagent.Config{
 		Host: d.node.ID(), Name: d.o.Name, Dir: d.o.DataDir, RunDir: d.o.RunDir, LogDir: d.o.LogDir,
 		Labels: d.o.Labels, Version: version, Cluster: directSigner{d.node, d.m.ring, d.o.JailCertLife}, Jails: drv.jails, Nets: drv.nets, Store: drv.store, BindAllow: d.o.Site.BindAllow,
-		Router: drv.router, BuildLimits: d.o.BuildLimits, BuildTimeout: d.o.BuildTimeout, BuildMinFree: d.o.BuildMinFree, Resolvers: d.o.Resolvers, Runtime: d.o.Runtime, Clock: time.Now, Random: rand.Reader, Log: d.log, Reg: d.reg,
+		Router: drv.router, BuildLimits: d.o.BuildLimits, BuildTimeout: d.o.BuildTimeout, BuildMinFree: d.o.BuildMinFree, Resolvers: d.o.Resolvers, InetNIC: d.inetNIC(), Runtime: d.o.Runtime, Clock: time.Now, Random: rand.Reader, Log: d.log, Reg: d.reg,
 	}
 	c.Overlay = d.overlayConfig(drv.mesh)
 	if d.sync != nil {

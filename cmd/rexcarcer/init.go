@@ -18,7 +18,6 @@ func initCommand() *cli.Command {
 		Description: "It makes the directories, the cluster's CA and this host's key, and says what to do next. To do it again does no harm.\n" +
 			"Example:\n\n   rexcarcer init && rexcarcer",
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "inet-nic", Usage: "`NIC` whose address other members reach this host by"},
 			&cli.BoolFlag{Name: "check", Usage: "only say what this host lacks and how to get it, and change nothing"},
 		}, daemonFlags()...),
 		Action: func(c *cli.Context) error {
@@ -29,8 +28,8 @@ func initCommand() *cli.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			if nic := c.String("inet-nic"); nic != "" {
-				if o.Advertise, err = nicAddress(nic); err != nil {
+			if o.InetNIC != "" && o.Advertise == "" {
+				if o.Advertise, err = nicAddress(o.InetNIC); err != nil {
 					return err
 				}
 			}
@@ -58,7 +57,7 @@ func initHost(o options, c *cli.Context) error {
 	if m.kept.Joined {
 		return fmt.Errorf("this host is a member of cluster %s already: start rexcarcer, or remove %s to begin anew", m.cluster, o.DataDir)
 	}
-	if err := writeMember(o.DataDir, memberFile{Role: fsm.RoleServer, Generation: m.kept.Generation}); err != nil {
+	if err := writeMember(o.DataDir, memberFile{Role: fsm.RoleServer, Generation: m.kept.Generation, InetNIC: o.InetNIC}); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "cluster %s, first server %s (%s)\n  data       %s\n  CA         %s\n  reached at %s\nnext: start rexcarcer, then `rexctl token create --role server` for the second host\n",

@@ -70,6 +70,6 @@ func app() *cli.App {
 			}
 			return runDaemon(c.Context, o)
 		},
-		Commands: []*cli.Command{initCommand(), joinCommand(), recoverCommand(), routerCommand(), replayCommand(), selftestCommand(), selftestInsideCommand()},
+		Commands: []*cli.Command{initCommand(), joinCommand(), recoverCommand(), routerCommand(), uplinkCommand(), replayCommand(), selftestCommand(), selftestInsideCommand()},
 	}
 }

@@ -37,6 +37,7 @@ type memberFile struct {
 	Role       string `json:"role"` // server, host
 	Joined     bool   `json:"joined,omitempty"`
 	Generation uint64 `json:"generation,omitempty"`
+	InetNIC    string `json:"inet_nic,omitempty"` // as init was told
 }
 
 func readMember(dir string) (memberFile, error) {

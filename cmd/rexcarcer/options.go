@@ -67,6 +67,8 @@ type options struct {
 
 	Site siteOptions
 
+	InetNIC string // of this host, on which routers have addresses of their own; "": none
+
 	LogLevel slog.Level
 	temp     bool // DataDir is ours to delete
 	quiet    bool // nobody is told what to do next
@@ -96,6 +98,7 @@ type fileConfig struct {
 	OverlayMTU    *int    `hcl:"overlay_mtu,optional"`
 	OverlayRekey  *string `hcl:"overlay_rekey,optional"`
 	VLANNIC       *string `hcl:"vlan_nic,optional"`
+	InetNIC       *string `hcl:"inet_nic,optional"`
 
 	Bind        *string  `hcl:"bind,optional"`
 	APIPort     *int     `hcl:"api_port,optional"`
@@ -140,7 +143,7 @@ func daemonFlags() []cli.Flag {
 	num := func(name string, value int, usage string) cli.Flag {
 		return &cli.IntFlag{Name: name, Value: value, Usage: usage, EnvVars: env(name)}
 	}
-	return append(slices.Concat(overlayFlags(str, num), siteFlags(env), dnsFlags(env)), []cli.Flag{
+	return append(slices.Concat(overlayFlags(str, num), inetFlags(str), siteFlags(env), dnsFlags(env)), []cli.Flag{
 		&cli.BoolFlag{Name: "dev", Usage: "a whole cluster on this machine, gone when it ends", EnvVars: env("dev")},
 		str("config", "", "`FILE` of settings in HCL"),
 		str("config-dir", "", "`DIR` whose *.hcl files are read in order"),
@@ -218,6 +221,7 @@ func optionsFrom(c *cli.Context) (options, error) {
 		Bind: text("bind", file.Bind), APIPort: number("api-port", file.APIPort),
 		MetricsBind: text("metrics-bind", file.MetricsBind), MetricsPort: number("metrics-port", file.MetricsPort),
 		DNSBind: text("dns-bind", file.DNSBind), DNSPort: number("dns-port", file.DNSPort), Labels: map[string]string{},
+		InetNIC:          text("inet-nic", file.InetNIC),
 		CAPassphraseFile: text("ca-passphrase-file", file.CAPassphraseFile),
 		JailCertLife:     c.Duration("jail-cert-life"), StrictLimits: c.Bool("strict-limits") || !c.IsSet("strict-limits") && file.StrictLimits != nil && *file.StrictLimits,
 	}

@@ -150,6 +150,9 @@ func interfacesOf(f api.FoundNetwork) []interfaceLine {
 	if f.Router.Uplink.IsValid() {
 		rows = append(rows, line("uplink", f.Router.Name, f.Router.Running, f.Router.Uplink))
 	}
+	if len(f.Router.Outside) > 0 {
+		rows = append(rows, line("inet", f.Router.Name, f.Router.Running, f.Router.Outside...))
+	}
 	for _, p := range f.Ports {
 		r := line(p.Interface, cmp.Or(p.Jail, "?"), p.Up, p.Addresses...)
 		r.mac = p.MAC
