@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 )
 
 func jailLogsCommand() *cli.Command {
-	return &cli.Command{Name: "logs", Usage: "what jails print", ArgsUsage: "JAIL...", Action: logs, Flags: []cli.Flag{
+	return &cli.Command{Name: "logs", Usage: "what jails print", ArgsUsage: "JAIL...", Action: logs, Description: "What the jail writes to its console and logs by syslog. The name of a group means all of its jails, wherever they run.", Flags: []cli.Flag{
 		&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on as it is printed"},
 		&cli.IntFlag{Name: "tail", Aliases: []string{"n"}, Value: -1, Usage: "only so many `LINES` from the end"},
 		&cli.StringFlag{Name: "since", Usage: "only what was written since a `TIME` (2026-01-31T15:04:05Z), or in the last 10m"},
@@ -31,16 +32,63 @@ func logs(c *cli.Context) error {
 	if o.Since, err = since(c.String("since"), time.Now()); err != nil {
 		return err
 	}
-	client, names, err := chosen(c)
+	client, err := connect(c)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	names, err := loggers(c, client, c.Args().Slice())
+	if err != nil {
+		return err
+	}
 	e := envOf(c)
 	if len(names) == 1 {
 		return ignoreCancel(c.Context, client.Logs(c.Context, names[0], o, e.stdout))
 	}
 	return ignoreCancel(c.Context, manyLogs(c.Context, e, client, names, o))
+}
+
+// loggers are the jails that args name, each by its name or by that of its
+// group, which means all of them.
+func loggers(c *cli.Context, client *api.Client, args []string) ([]string, error) {
+	if len(args) == 1 {
+		if j, err := client.Jail(c.Context, args[0]); err == nil && args[0] != "" {
+			return []string{j.Name}, nil
+		}
+	}
+	rows, err := client.Jails(c.Context, api.JailFilter{})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, arg := range args {
+		found := replicas(rows, arg)
+		if found == nil {
+			if found, err = targets(rows, []string{arg}); err != nil {
+				return nil, err
+			}
+		}
+		for _, name := range found {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names, nil
+}
+
+// replicas are the jails of a group, nil where arg is the name of a jail or of
+// no group.
+func replicas(rows []api.JailRow, arg string) (names []string) {
+	for _, r := range rows {
+		switch arg {
+		case r.Name:
+			return nil
+		case r.Group:
+			names = append(names, r.Name)
+		}
+	}
+	return names
 }
 
 // since is the time that the user means; an index of the log is none here.
