@@ -97,7 +97,7 @@ lint: $(GOLANGCI) ## golangci-lint with the project's settings
 	$(GOLANGCI) run --timeout 10m
 
 .PHONY: bench
-bench: build ## benches beside real peers: BENCH=dns|dhcp|publish|raft|cluster|start|sched|scale|pki|sync|clone, or all
+bench: build ## benches beside real peers: BENCH=dns|dhcp|publish|router|raft|cluster|start|sched|scale|pki|sync|clone, or all
 	@scripts/deps $(HOST_DEBS) $(TEST_DEBS) $(BENCH_DEBS)
 	@test/bench/run $(BENCH)
 
