@@ -31,9 +31,9 @@ func BenchmarkExchange(b *testing.B) {
 	b.ResetTimer()
 	for i := range b.N {
 		discover.ClientHWAddr, request.ClientHWAddr = macOf(i), macOf(i)
-		s.handle(w, discover.ToBytes())
+		s.handle(w, discover.ToBytes(), 0)
 		request.UpdateOption(dhcpv4.OptRequestedIPAddress(w.offered[:]))
-		s.handle(w, request.ToBytes())
+		s.handle(w, request.ToBytes(), 0)
 		if i >= queueSize/2 {
 			<-w.acks
 		}

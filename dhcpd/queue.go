@@ -66,6 +66,7 @@ func (q *queue) run(ctx context.Context) {
 
 func (q *queue) commit(ctx context.Context, batch []*pending) {
 	s := q.s
+	defer s.survive()
 	lease := fsm.LeaseGuests{Network: s.c.Network, Host: s.c.Host}
 	end := fsm.EndGuests{Network: s.c.Network, Host: s.c.Host}
 	for _, p := range batch {

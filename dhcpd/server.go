@@ -45,6 +45,11 @@ const (
 	scansEach   = 10 * time.Millisecond // long searches for a free address
 	knownEach   = 200 * time.Millisecond
 	mtuEach     = 5 * time.Second
+
+	staleDiscover = 300 * time.Millisecond // in the socket's buffer: later ones are answered instead
+	staleRequest  = 900 * time.Millisecond
+	lateBurst     = 64
+	lateEach      = 20 * time.Millisecond
 )
 
 // Server answers the guests of one network. The zero value is not usable.
@@ -55,6 +60,7 @@ type Server struct {
 	declines *limiter
 	storm    *limiter // declines of all clients together
 	scans    *limiter
+	late     *limiter // packets that waited long are answered all the same while there are few: the machine is slow, not flooded
 	queue    *queue
 	lastCry  atomic.Int64 // when a panic was logged last
 	mtu      atomic.Int64 // of Device
@@ -73,6 +79,7 @@ func NewServer(c Config) *Server {
 		declines: newLimiter(1<<10, 3, perDecline),
 		storm:    newLimiter(1, 8, fsm.Probation/32), // at most some forty addresses are in probation at a time
 		scans:    newLimiter(1, 4, scansEach),
+		late:     newLimiter(1, lateBurst, lateEach),
 	}
 	s.queue = newQueue(s)
 	return s
@@ -114,9 +121,9 @@ func (s *Server) followMTU(ctx context.Context, conn *net.UDPConn) {
 
 // read answers until ctx ends or conn is closed.
 func (s *Server) read(ctx context.Context, conn *net.UDPConn) {
-	buf := make([]byte, maxPacket+1)
+	buf, oob := make([]byte, maxPacket+1), make([]byte, 128)
 	for {
-		n, _, err := conn.ReadFromUDPAddrPort(buf)
+		n, oobn, _, _, err := conn.ReadMsgUDPAddrPort(buf, oob)
 		switch {
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return
@@ -128,7 +135,7 @@ func (s *Server) read(ctx context.Context, conn *net.UDPConn) {
 			}
 			continue
 		}
-		s.handle(conn, buf[:n])
+		s.handle(conn, buf[:n], ageOf(oob[:oobn]))
 	}
 }
 
@@ -143,8 +150,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// handle answers one packet. Whatever is in it, the server goes on.
-func (s *Server) handle(conn packetWriter, raw []byte) {
+// handle answers one packet that waited for so long. Whatever is in it, the
+// server goes on. Under more load than it can bear it finishes exchanges before
+// it begins new ones, and says nothing to clients that have given up waiting.
+func (s *Server) handle(conn packetWriter, raw []byte, age time.Duration) {
 	defer s.survive()
 	r, err := Parse(raw)
 	if err != nil {
@@ -157,6 +166,10 @@ func (s *Server) handle(conn packetWriter, raw []byte) {
 	}
 	s.c.Metrics.packets.WithLabelValues(typeName(r.Type)).Inc()
 	now := fsm.TimeOf(s.c.Clock())
+	if s.tooLate(r, age) && !s.late.allow("", now) {
+		s.drop("too late")
+		return
+	}
 	if !s.clients.allow(r.MAC, now) {
 		s.drop("client limit")
 		return
@@ -182,6 +195,14 @@ func (s *Server) handle(conn packetWriter, raw []byte) {
 	default:
 		s.send(conn, a)
 	}
+}
+
+// tooLate: by the time of an answer the client may have asked again.
+func (s *Server) tooLate(r *Request, age time.Duration) bool {
+	if r.Type == dhcpv4.MessageTypeDiscover {
+		return age > staleDiscover || len(s.queue.waiting) > queueSize/4
+	}
+	return age > staleRequest
 }
 
 func (s *Server) enqueue(p *pending) {

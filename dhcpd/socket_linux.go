@@ -1,9 +1,11 @@
 package dhcpd
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,6 +28,21 @@ func deviceMTU(conn *net.UDPConn, device string) (mtu int) {
 	return mtu
 }
 
+// ageOf is how long ago the kernel got a packet, by the control message that
+// came with it; 0 where there is none.
+func ageOf(oob []byte) time.Duration {
+	const header, body = unix.SizeofCmsghdr, 16
+	if len(oob) < header+body {
+		return 0
+	}
+	level, typ := binary.NativeEndian.Uint32(oob[header-8:]), binary.NativeEndian.Uint32(oob[header-4:])
+	if level != unix.SOL_SOCKET || typ != unix.SO_TIMESTAMPNS {
+		return 0
+	}
+	sec, nsec := binary.NativeEndian.Uint64(oob[header:]), binary.NativeEndian.Uint64(oob[header+8:])
+	return time.Since(time.Unix(int64(sec), int64(nsec)))
+}
+
 // prepare binds a socket to one interface, so that broadcasts go out there and
 // nothing from elsewhere comes in.
 func prepare(fd int, device string) error {
@@ -36,6 +53,7 @@ func prepare(fd int, device string) error {
 		// a wrong one. None at all is right for them all (RFC 768).
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NO_CHECK, 1),
 	)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) // without it no packet is ever too late
 	if device != "" {
 		err = errors.Join(err, unix.BindToDevice(fd, device))
 	}
