@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -48,6 +49,8 @@ type Config struct {
 	// HangLimit is how long a small fsync in Dir may take before Fatal is
 	// called; default 5 s, negative turns the watchdog off.
 	HangLimit time.Duration
+
+	syncLog func(*os.File) error // nil but in tests, which hang the disk
 
 	Clock func() time.Time      // default time.Now
 	NewID func() string         // default a ULID

@@ -139,7 +139,7 @@ func TestADirectoryOfAnEarlierVersionGoesOn(t *testing.T) {
 // asBefore moves the entries of segments to raft.db.
 func asBefore(t *testing.T, raftDir string) {
 	t.Helper()
-	log, err := openStore(raftDir)
+	log, err := openStore(raftDir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ type Node struct {
 	id      Identity
 	raft    *raft.Raft
 	store   *raftlog.Log
+	ahead   *ahead // nil: the transport is not gated, or there is none
 	machine *machine
 	archive *archive
 	guard   *guard
@@ -57,7 +58,7 @@ func Open(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := openStore(raftDir)
+	store, err := openStore(raftDir, cfg.syncLog)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +76,7 @@ func Open(cfg Config) (*Node, error) {
 }
 
 // openStore opens the log: raft.db, after a look at whether it is whole, and the segments above it.
-func openStore(raftDir string) (*raftlog.Log, error) {
+func openStore(raftDir string, sync func(*os.File) error) (*raftlog.Log, error) {
 	dbPath := filepath.Join(raftDir, "raft.db")
 	if err := checkLog(dbPath); err != nil {
 		return nil, err
@@ -93,7 +94,7 @@ func openStore(raftDir string) (*raftlog.Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", dbPath, err)
 	}
-	log, err := raftlog.Open(raftDir, store)
+	log, err := raftlog.Open(raftDir, store, sync)
 	if damage := (*raftlog.DamageError)(nil); errors.As(err, &damage) {
 		return nil, damaged(damage.Path, errors.New(damage.Why))
 	}
@@ -127,12 +128,15 @@ func (n *Node) start(raftDir string) (err error) {
 	}
 	rc := n.raftConfig()
 	rc.Logger = logger
-	cached, err := raft.NewLogCache(1024, n.store)
+	log, err := n.raftLog(transport)
 	if err != nil {
-		return fmt.Errorf("make log cache: %w", err)
+		return err
 	}
-	if n.raft, err = raft.NewRaft(rc, n.machine, cached, n.store, snaps, transport); err != nil {
+	if n.raft, err = raft.NewRaft(rc, n.machine, log, n.store, snaps, transport); err != nil {
 		return fmt.Errorf("start raft: %w", err)
+	}
+	if n.ahead != nil {
+		n.ahead.raft.Store(n.raft)
 	}
 	n.lead = n.raft.LeaderCh()
 	if known || n.cfg.Join {
@@ -145,6 +149,17 @@ func (n *Node) start(raftDir string) (err error) {
 	return nil
 }
 
+// raftLog is the log as raft sees it.
+func (n *Node) raftLog(transport raft.Transport) (raft.LogStore, error) {
+	const entries = 1024
+	if _, ok := transport.(gated); !ok {
+		return raft.NewLogCache(entries, n.store)
+	}
+	n.ahead = &ahead{log: n.store, fail: n.cfg.Fatal}
+	cache, err := raft.NewLogCache(entries, aheadLog{n.store, n.ahead})
+	return settledLog{cache, n.ahead}, err
+}
+
 func (n *Node) transport(logger hclog.Logger) raft.Transport {
 	switch {
 	case n.cfg.Transport != nil:
@@ -153,10 +168,10 @@ func (n *Node) transport(logger hclog.Logger) raft.Transport {
 		_, t := raft.NewInmemTransport(raft.ServerAddress(n.cfg.Advertise))
 		return t
 	}
-	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	return gated{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		ServerAddressProvider: n, Logger: logger, Stream: n.cfg.Layer, MaxPool: 4, Timeout: 5 * time.Second,
 		MsgpackUseNewTimeFormat: true,
-	})
+	}), n.store}
 }
 
 func (n *Node) raftConfig() *raft.Config {

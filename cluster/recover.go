@@ -34,7 +34,7 @@ func Recover(cfg Config) (Recovered, error) {
 	if err != nil {
 		return Recovered{}, err
 	}
-	store, err := openStore(raftDir)
+	store, err := openStore(raftDir, cfg.syncLog)
 	if err != nil {
 		return Recovered{}, err
 	}

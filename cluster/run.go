@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // Duty is work that only the leader does, until ctx ends. It is started again
@@ -26,6 +28,9 @@ func (n *Node) Run(ctx context.Context, duties ...Duty) error {
 	for ctx.Err() == nil {
 		if !n.awaitLeadership(ctx) {
 			return nil
+		}
+		if err := n.learnVoters(); err != nil {
+			return err
 		}
 		n.members.begin(n.cfg.Clock())
 		n.leading.Store(true)
@@ -52,6 +57,20 @@ func (n *Node) Run(ctx context.Context, duties ...Duty) error {
 		}
 	}
 	return nil
+}
+
+// learnVoters lets the leadership that has begun run ahead of its disk, if others vote too.
+func (n *Node) learnVoters() error {
+	if n.ahead == nil {
+		return nil
+	}
+	return n.ahead.learn(func() (raft.Configuration, error) {
+		f := n.raft.GetConfiguration()
+		if err := f.Error(); err != nil {
+			return raft.Configuration{}, fmt.Errorf("read the configuration of the raft group: %w", err)
+		}
+		return f.Configuration(), nil
+	})
 }
 
 // awaitLeadership returns true once this host leads and has applied all that

@@ -52,7 +52,7 @@ func (m *memory) LastIndex() (uint64, error) {
 
 func reopen(t testing.TB, dir string, base Base) *Log {
 	t.Helper()
-	l, err := openSized(dir, base, small)
+	l, err := openSized(dir, base, small, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

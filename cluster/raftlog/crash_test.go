@@ -53,7 +53,7 @@ func check(t *testing.T, files map[string][]byte, what string) {
 	t.Helper()
 	dir := t.TempDir()
 	lay(t, dir, files)
-	l, err := openSized(dir, newBase(), small)
+	l, err := openSized(dir, newBase(), small, nil)
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
@@ -65,7 +65,7 @@ func check(t *testing.T, files map[string][]byte, what string) {
 	want[last+1] = entry(last+1, 2)
 	store(t, l, last+1, last+1, 2)
 	closed(t, l)
-	if l, err = openSized(dir, newBase(), small); err != nil {
+	if l, err = openSized(dir, newBase(), small, nil); err != nil {
 		t.Fatalf("%s, then one entry: %v", what, err)
 	}
 	if why := want.differs(l); why != "" {
@@ -103,7 +103,7 @@ func TestAFlippedByteIsFound(t *testing.T) {
 			}
 			b[at] ^= 0x5a
 			lay(t, dir, files)
-			l, err := openSized(dir, newBase(), small)
+			l, err := openSized(dir, newBase(), small, nil)
 			b[at] ^= 0x5a
 			damage := (*DamageError)(nil)
 			if err == nil { // behind the last record of a segment there is nothing to damage
@@ -151,7 +151,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 		}
 		spoil(files)
 		lay(t, dir, files)
-		l, err := openSized(dir, newBase(), small)
+		l, err := openSized(dir, newBase(), small, nil)
 		if damage := (*DamageError)(nil); !errors.As(err, &damage) {
 			t.Errorf("%s: got %v, want a DamageError", what, err)
 		}
@@ -165,7 +165,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 	if err := base.StoreLogs(row(1, 3, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openSized(dir, base, small); err == nil {
+	if _, err := openSized(dir, base, small, nil); err == nil {
 		t.Error("entries that are there twice were taken")
 	}
 }
@@ -229,7 +229,7 @@ func TestKill9(t *testing.T) {
 // multiple of ten, so that a line cut off is seen.
 func appendForEver(dir string) {
 	err := func() error {
-		l, err := openSized(dir, newBase(), 16<<10)
+		l, err := openSized(dir, newBase(), 16<<10, nil)
 		if err != nil {
 			return err
 		}

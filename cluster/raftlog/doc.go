@@ -6,6 +6,8 @@
 //
 //   - StoreLogs returns when the entries would survive a loss of power. What it
 //     did not acknowledge may be gone after a crash, whole or from some entry on.
+//   - StoreAhead returns earlier: for a leader, whose entries count only when
+//     others have them too. Settled is where it must wait before it counts them.
 //   - A write changes no metadata: a segment has its full size, in zeros,
 //     before the first record is written to it. So a sync is one request to the
 //     disk, where a database needs two.

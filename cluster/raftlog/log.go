@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 )
@@ -23,6 +25,7 @@ type Log struct {
 	base Base
 	dir  string
 	size int64 // of a segment, in bytes
+	sync func(*os.File) error
 
 	removing sync.Mutex // held while old entries are deleted; taken before writing
 
@@ -32,6 +35,8 @@ type Log struct {
 	made    chan newMade // capacity 1: the segment that was made ready; nil: none is being made
 	spare   *segment     // made ready
 	closed  bool
+
+	ahead atomic.Pointer[flight] // nil: all that was stored is durable
 
 	mu       sync.RWMutex // guards what follows; whoever changes it holds writing too
 	segments []*segment   // oldest first; the last is written to
@@ -56,10 +61,18 @@ var (
 // Open reads the log in dir, which must exist, over base. base is the Log's
 // from then on, also when there is an error; whoever opens it keeps others out
 // of dir. What is damaged is a *DamageError.
-func Open(dir string, base Base) (*Log, error) { return openSized(dir, base, segmentSize) }
+//
+// sync makes what was written to a segment durable; nil is what the system has
+// for that.
+func Open(dir string, base Base, sync func(*os.File) error) (*Log, error) {
+	return openSized(dir, base, segmentSize, sync)
+}
 
-func openSized(dir string, base Base, size int64) (_ *Log, err error) {
-	l := &Log{StableStore: base, base: base, dir: dir, size: size}
+func openSized(dir string, base Base, size int64, sync func(*os.File) error) (_ *Log, err error) {
+	l := &Log{StableStore: base, base: base, dir: dir, size: size, sync: sync}
+	if sync == nil {
+		l.sync = syncData
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.Close())
@@ -181,9 +194,9 @@ func (l *Log) Close() error {
 	}
 	l.closed = true
 	l.awaitSpare()
+	err := l.Settled()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var err error
 	for _, s := range l.segments {
 		err = errors.Join(err, s.file.Close())
 	}

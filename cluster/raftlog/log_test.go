@@ -199,7 +199,7 @@ func TestTheSegmentsDirectoryHoldsNothingElse(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "log-old"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, newBase()); err == nil || !strings.Contains(err.Error(), "log-old") {
+	if _, err := Open(dir, newBase(), nil); err == nil || !strings.Contains(err.Error(), "log-old") {
 		t.Errorf("got %v, want a word about log-old", err)
 	}
 }

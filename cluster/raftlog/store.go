@@ -23,7 +23,14 @@ func (l *Log) StoreLog(one *raft.Log) error { return l.StoreLogs([]*raft.Log{one
 // the last one that is there; if they leave a hole behind that, as when a snapshot
 // filled it, all before the hole is forgotten. After an error none or some of the
 // first may be there.
-func (l *Log) StoreLogs(logs []*raft.Log) error {
+func (l *Log) StoreLogs(logs []*raft.Log) error { return l.store(logs, nil) }
+
+// StoreAhead is StoreLogs, but for that it returns while the disk still works on
+// the last batch. Settled waits for that. If it fails, failed is called and nothing
+// can be written any more: the caller went on with entries that are not there.
+func (l *Log) StoreAhead(logs []*raft.Log, failed func(error)) error { return l.store(logs, failed) }
+
+func (l *Log) store(logs []*raft.Log, failed func(error)) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	if l.closed {
@@ -34,7 +41,11 @@ func (l *Log) StoreLogs(logs []*raft.Log) error {
 		for ; n < len(logs) && size+entrySize(logs[n]) <= batchBytes; n++ {
 			size += entrySize(logs[n])
 		}
-		if err := l.append(logs[:n], size); err != nil {
+		last := failed
+		if n < len(logs) {
+			last = nil
+		}
+		if err := l.append(logs[:n], size, last); err != nil {
 			return fmt.Errorf("append entry %d to the log: %w", logs[0].Index, err)
 		}
 		logs = logs[n:]
@@ -42,8 +53,9 @@ func (l *Log) StoreLogs(logs []*raft.Log) error {
 	return nil
 }
 
-// append writes one batch; size is that of its entries.
-func (l *Log) append(logs []*raft.Log, size int) error {
+// append writes one batch; size is that of its entries. failed is that of
+// StoreAhead, or nil.
+func (l *Log) append(logs []*raft.Log, size int, failed func(error)) error {
 	for i, e := range logs {
 		if e.Index != logs[0].Index+uint64(i) || e.Index == 0 {
 			return fmt.Errorf("entry %d does not follow entry %d", e.Index, logs[max(i-1, 0)].Index)
@@ -69,7 +81,7 @@ func (l *Log) append(logs []*raft.Log, size int) error {
 		places[i] = place{uint32(s.end) + uint32(at), uint32(len(b.buf) - at)}
 	}
 	begin := s.end
-	if err := l.write(b.buf); err != nil {
+	if err := l.write(b.buf, failed); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -91,91 +103,6 @@ func (l *Log) append(logs []*raft.Log, size int) error {
 }
 
 func (l *Log) newest() *segment { return l.segments[len(l.segments)-1] }
-
-// write appends b to the newest segment and returns when it is durable.
-func (l *Log) write(b []byte) error {
-	if l.scratch = b; cap(b) > keepScratch {
-		l.scratch = nil
-	}
-	s := l.newest()
-	if l.dirty > 0 {
-		// What a write that failed left there could be read as a batch behind a
-		// shorter one.
-		if err := s.zero(l.dirty); err != nil {
-			return err
-		}
-		l.dirty = 0
-	}
-	_, err := s.file.WriteAt(b, s.end)
-	if err == nil {
-		err = syncData(s.file)
-	}
-	if err != nil {
-		l.dirty = int64(len(b))
-		return fmt.Errorf("write %s: %w", s.path, err)
-	}
-	s.end += int64(len(b))
-	return nil
-}
-
-// makeRoom goes on to the next segment if the newest has less than n bytes left.
-func (l *Log) makeRoom(n int) error {
-	s := l.newest()
-	if s.end+int64(n) <= s.size {
-		return nil
-	}
-	if l.dirty > 0 { // it must end cleanly before the next begins
-		if err := s.zero(l.dirty); err != nil {
-			return err
-		}
-		l.dirty = 0
-	}
-	l.awaitSpare()
-	next := l.spare
-	l.spare = nil
-	if next != nil && next.size < int64(n+segmentHead) {
-		if err := next.remove(); err != nil {
-			return err
-		}
-		next = nil
-	}
-	if next == nil {
-		var err error
-		if next, err = create(l.dir, s.number+1, max(l.size, int64(n+segmentHead))); err != nil {
-			return err
-		}
-	}
-	l.mu.Lock()
-	l.segments = append(l.segments, next)
-	l.mu.Unlock()
-	return nil
-}
-
-// makeSpare begins to make the next segment. An error is of no interest yet:
-// it is tried again when the segment is needed.
-func (l *Log) makeSpare() {
-	if l.spare != nil || l.made != nil {
-		return
-	}
-	number := l.newest().number + 1
-	l.made = make(chan newMade, 1)
-	go func(done chan<- newMade) { // awaitSpare waits for it
-		s, err := create(l.dir, number, l.size)
-		done <- newMade{s, err}
-	}(l.made)
-}
-
-// awaitSpare takes the segment that is being made.
-func (l *Log) awaitSpare() {
-	if l.made == nil {
-		return
-	}
-	m := <-l.made
-	l.made = nil
-	if m.err == nil {
-		l.spare = m.segment
-	}
-}
 
 // DeleteRange implements raft.LogStore for a range that begins at the first
 // entry or ends at the last: raft asks for no other.
@@ -221,7 +148,7 @@ func (l *Log) mark(k kind, index uint64) error {
 	}
 	b := batch{buf: l.scratch[:0], seed: l.newest().seed}
 	b.mark(k, index)
-	return l.write(b.buf)
+	return l.write(b.buf, nil)
 }
 
 // forget deletes the entries up to index, and returns the segments that only had those.

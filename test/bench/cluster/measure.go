@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,20 +38,35 @@ func beside(ctx context.Context, t *trio, dir string, o options) (rows []report.
 	defer peer.stop()
 	for _, clients := range o.clients {
 		row := report.Row{Name: writesName(clients), Unit: "writes/s", PeerName: "etcd", HigherIsBetter: true}
+		cost := report.Row{Name: fmt.Sprintf("processor time of the three servers, %d clients", clients), Unit: "us/write", PeerName: "etcd"}
 		for range o.rounds {
-			rate, err := t.writes(ctx, clients, o)
+			rate, each, err := costing(t.processes(), o, func() (float64, error) { return t.writes(ctx, clients, o) })
 			if err != nil {
 				return nil, err
 			}
-			row.Ours = append(row.Ours, rate)
-			if rate, err = peer.writes(ctx, clients, o); err != nil {
+			row.Ours, cost.Ours = append(row.Ours, rate), append(cost.Ours, each)
+			rate, each, err = costing(peer.members, o, func() (float64, error) { return peer.writes(ctx, clients, o) })
+			if err != nil {
 				return nil, err
 			}
-			row.Peer = append(row.Peer, rate)
+			row.Peer, cost.Peer = append(row.Peer, rate), append(cost.Peer, each)
 		}
-		rows = append(rows, row)
+		rows = append(rows, row, cost)
 	}
 	return rows, nil
+}
+
+// costing is the rate of writes, and what each cost all servers, in microseconds of processor time.
+func costing(servers []*exec.Cmd, o options, writes func() (float64, error)) (rate, each float64, err error) {
+	before, err := cpu(servers...)
+	if err != nil {
+		return 0, 0, err
+	}
+	if rate, err = writes(); err != nil {
+		return 0, 0, err
+	}
+	after, err := cpu(servers...)
+	return rate, float64((after - before).Microseconds()) / (rate * o.length.Seconds()), err
 }
 
 // perHost is how many labels of each host are written: what is written is small, as in etcd, and all labels of a host are in its every event.

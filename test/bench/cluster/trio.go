@@ -124,6 +124,13 @@ func (h *host) kill() {
 	h.cmd = nil
 }
 
+func (t *trio) processes() (all []*exec.Cmd) {
+	for _, h := range t.hosts {
+		all = append(all, h.cmd)
+	}
+	return all
+}
+
 func (t *trio) stop() {
 	for _, h := range t.hosts {
 		h.kill()
