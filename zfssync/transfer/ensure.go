@@ -60,7 +60,7 @@ func (c *Client) manifest(ctx context.Context, key string, sources []Source) (Ma
 	for _, src := range c.scores.order(sources, nil) {
 		m, err := c.askManifest(ctx, src, key)
 		if err == nil && !c.takes(m.Layers[0]) {
-			err = fmt.Errorf("%s: its images are %s streams, and this host takes %s: build the image here, or sign it there as a tar bundle: %w",
+			err = fmt.Errorf("%s: its images are %s streams, and this host takes %s: build the image here: %w",
 				src.Name, m.Layers[0].Format, c.store.Features().Format, zfssync.ErrFormat)
 		}
 		if err == nil {
@@ -81,7 +81,7 @@ func (c *Client) takes(s zfssync.Snapshot) bool {
 
 func (c *Client) askManifest(ctx context.Context, src Source, key string) (m Manifest, err error) {
 	err = c.ask(ctx, src, func(ctx context.Context) (err error) {
-		m, err = src.Manifest(ctx, key)
+		m, err = src.Manifest(ctx, key, c.store.Features().Format)
 		return err
 	})
 	return m, err

@@ -227,9 +227,9 @@ func sameImage(t *testing.T, there, here zfssync.Store) {
 	}
 }
 
-// TestAnImageOfDirectoriesComesToZFS: a layer as tar is the same wherever it is, so a host that made the lower ones by itself takes the
-// rest. Volumes and the other way round are refused, and say what to do.
-func TestAnImageOfDirectoriesComesToZFS(t *testing.T) {
+// TestAnImageGoesBetweenDirectoriesAndZFS: a layer as tar is the same wherever it is, so a host that made the lower ones by itself takes the
+// rest. The other way round an image is one layer. Volumes are refused.
+func TestAnImageGoesBetweenDirectoriesAndZFS(t *testing.T) {
 	if !zfstest.Isolated(t) {
 		return
 	}
@@ -265,9 +265,24 @@ func TestAnImageOfDirectoriesComesToZFS(t *testing.T) {
 	if !other.HasLayer(key(3)) || len(mustList(t, other).Layers) != 3 {
 		t.Errorf("it has %v", mustList(t, other).Layers)
 	}
-	err := newClient(t, Config{Store: openOverlay(t, dir+"/plain")}).EnsureImage(t.Context(), img, []Source{f.host(t, "host-c", here)})
-	if !errors.Is(err, zfssync.ErrFormat) || !strings.Contains(err.Error(), "tar bundle") {
-		t.Errorf("from ZFS to directories: %v", err)
+
+	// And from ZFS to directories, as one layer; a cut does not begin it anew.
+	flat := openOverlay(t, dir+"/flat")
+	ill, i := illHost(t, "host-c", here, func(n int) fault {
+		if n == 0 {
+			return fault{3*frameWire + 1000, "cut"}
+		}
+		return fault{at: -1}
+	})
+	if err := newClient(t, Config{Store: flat}).EnsureImage(t.Context(), img, []Source{ill}); err != nil {
+		t.Fatal(err)
+	}
+	wantWhole(t, there, flat, img)
+	if got, err := flat.Image(img); err != nil || got.Layers != 1 || got.Name != "web" || len(mustList(t, here).Leftovers) > 0 {
+		t.Errorf("image: %+v, %v, left there: %v", got, err, mustList(t, here).Leftovers)
+	}
+	if i.sent() > 7<<20 { // of 4 MiB
+		t.Errorf("%d bytes were sent", i.sent())
 	}
 }
 

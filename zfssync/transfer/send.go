@@ -16,6 +16,7 @@ type named struct {
 	object zfssync.Object
 	snap   zfssync.Snapshot
 	opt    zfssync.SendOptions
+	top    string // instead: the layer that is sent with all below it as one, see whole.go
 }
 
 // find reads which snapshot is asked for; it is found by GUID alone.
@@ -31,9 +32,12 @@ func (s *Server) find(ctx context.Context, q url.Values) (named, error) {
 	guid := q.Get("guid")
 	i := slices.IndexFunc(list, func(s zfssync.Snapshot) bool { return s.GUID == guid })
 	if i < 0 {
+		if n, ok, err := s.wholeOf(ctx, o, guid); ok || err != nil {
+			return n, err
+		}
 		return named{}, fmt.Errorf("%s has no snapshot of guid %.80q: %w", o, guid, zfssync.ErrNotFound)
 	}
-	return named{o, list[i], zfssync.SendOptions{Snapshot: list[i].Name, From: q.Get("from"), Resume: q.Get("resume")}}, nil
+	return named{object: o, snap: list[i], opt: zfssync.SendOptions{Snapshot: list[i].Name, From: q.Get("from"), Resume: q.Get("resume")}}, nil
 }
 
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
@@ -48,7 +52,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
-	s.send(r, out, n, func() error { return s.store.Send(r.Context(), n.object, n.opt, out) })
+	s.send(r, out, n, func() error { return s.write(r.Context(), n, out) })
 }
 
 // send answers with what write writes to out: the peer is told what went wrong as long as it listens.

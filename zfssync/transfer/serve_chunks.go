@@ -77,7 +77,7 @@ func (s *Server) through(ctx context.Context, n named, out *frameWriter, read fu
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
-		err := s.store.Send(ctx, n.object, n.opt, &passing{pw, out})
+		err := s.write(ctx, n, &passing{pw, out})
 		_ = pw.CloseWithError(err)
 		sent <- err
 	}()

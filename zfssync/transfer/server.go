@@ -124,7 +124,11 @@ func (s *Server) slot(next http.HandlerFunc) http.HandlerFunc {
 }
 
 func (s *Server) image(w http.ResponseWriter, r *http.Request) {
-	m, err := s.manifest(r.Context(), r.URL.Query().Get("key"))
+	q := r.URL.Query()
+	m, err := s.manifest(r.Context(), q.Get("key"))
+	if err == nil {
+		m = s.whole(m, zfssync.Format(q.Get("reads")))
+	}
 	s.answer(w, m, err)
 }
 

@@ -81,10 +81,11 @@ func queryOf(o zfssync.Object) url.Values {
 	return url.Values{"kind": {string(o.Kind)}, "name": {o.Name}}
 }
 
-// Manifest asks what the image key is made of there; zfssync.ErrNotFound.
-func (s Source) Manifest(ctx context.Context, key string) (Manifest, error) {
+// Manifest asks what the image key is made of there; zfssync.ErrNotFound. reads is the format that is wanted, where the source
+// has a choice.
+func (s Source) Manifest(ctx context.Context, key string, reads zfssync.Format) (Manifest, error) {
 	var m Manifest
-	if err := s.call(ctx, http.MethodGet, pathImage, url.Values{"key": {key}}, &m); err != nil {
+	if err := s.call(ctx, http.MethodGet, pathImage, url.Values{"key": {key}, "reads": {string(reads)}}, &m); err != nil {
 		return m, err
 	}
 	if err := m.check(key); err != nil {

@@ -94,15 +94,15 @@ func TestOnlyHostsMayAsk(t *testing.T) {
 	img := there.addImage(1, 10)
 	s := NewServer(ServerConfig{Store: there, Allow: allowHosts})
 	for _, role := range []pki.Role{pki.RoleJail, pki.RoleUser} {
-		_, err := f.serve(t, "host-b", role, s).Manifest(t.Context(), img)
+		_, err := f.serve(t, "host-b", role, s).Manifest(t.Context(), img, "")
 		if r, ok := errors.AsType[*RemoteError](err); !ok || r.Code != CodeRefused {
 			t.Errorf("%s: got %v, want a refusal", role, err)
 		}
 	}
-	if _, err := f.serve(t, "host-b", pki.RoleHost, NewServer(ServerConfig{Store: there})).Manifest(t.Context(), img); err == nil {
+	if _, err := f.serve(t, "host-b", pki.RoleHost, NewServer(ServerConfig{Store: there})).Manifest(t.Context(), img, ""); err == nil {
 		t.Error("a server without a hook let somebody in")
 	}
-	if _, err := f.serve(t, "host-b", pki.RoleHost, s).Manifest(t.Context(), img); err != nil {
+	if _, err := f.serve(t, "host-b", pki.RoleHost, s).Manifest(t.Context(), img, ""); err != nil {
 		t.Error(err)
 	}
 }

@@ -12,7 +12,7 @@ const ALPN = "rexcarcer-zfssync"
 
 // The routes. Objects, snapshots and images are named in the query; answers are JSON, a stream of frames, or an index.
 const (
-	pathImage     = "/zfssync/v1/image"     // GET key: Manifest
+	pathImage     = "/zfssync/v1/image"     // GET key, reads: Manifest
 	pathSnapshots = "/zfssync/v1/snapshots" // GET kind, name: []zfssync.Snapshot; POST + snapshot: take; DELETE + snapshot: drop
 	pathStream    = "/zfssync/v1/stream"    // GET kind, name, guid, from, resume, offset, prefix, zstd: frames
 	pathChunks    = "/zfssync/v1/chunks"    // GET kind, name, guid, from: chunk.Index; POST + ranges: frames
