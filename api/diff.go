@@ -100,6 +100,8 @@ func nameOf(key string, v any) string {
 	switch v := v.(type) {
 	case *fsm.Lease:
 		return v.Network + " " + v.Addr.String()
+	case *fsm.Guest:
+		return v.Network + " " + v.Addr.String()
 	case *fsm.Record:
 		if v.Addr.IsValid() {
 			return v.Name + " " + v.Type + " " + v.Addr.String()
