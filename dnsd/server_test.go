@@ -28,8 +28,13 @@ var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 // startServer serves h on a loopback port until the test ends.
 func startServer(tb testing.TB, h *Handler, f *Forwarder) netip.AddrPort {
 	tb.Helper()
+	return startServerAt(tb, loopback, h, f)
+}
+
+func startServerAt(tb testing.TB, at netip.AddrPort, h *Handler, f *Forwarder) netip.AddrPort {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	s, err := Listen(ctx, []netip.AddrPort{loopback}, h, f, slog.New(slog.DiscardHandler))
+	s, err := Listen(ctx, []netip.AddrPort{at}, h, f, slog.New(slog.DiscardHandler))
 	if err != nil {
 		cancel()
 		tb.Fatal(err)

@@ -50,16 +50,14 @@ type mmsghdr struct {
 // goroutine touches it.
 type batch struct {
 	raw      syscall.RawConn
-	in, out  [batchSize]mmsghdr
+	in       [batchSize]mmsghdr
 	inVec    [batchSize]unix.Iovec
-	outVec   [batchSize]unix.Iovec
 	peers    [batchSize]unix.RawSockaddrInet6 // large enough for IPv4 too
 	queries  [batchSize][maxQuery]byte
-	replies  [batchSize][maxUDP]byte
+	buffers  [batchSize][maxUDP]byte // for replies
 	received int
-	sent     int
-	toSend   int
 	errno    syscall.Errno
+	out      outgoing
 }
 
 // maxQuery is the longest UDP query taken; longer ones arrive cut and are
@@ -78,10 +76,8 @@ func newBatch(conn *net.UDPConn) (*batch, error) {
 		b.in[i].header.Name = (*byte)(unsafe.Pointer(&b.peers[i]))
 		b.in[i].header.Iov = &b.inVec[i]
 		b.in[i].header.SetIovlen(1)
-		b.out[i].header.Iov = &b.outVec[i]
-		b.out[i].header.SetIovlen(1)
 	}
-	return b, nil
+	return b, b.out.prepare(raw)
 }
 
 // receive waits for packets and reads as many as are there.
@@ -105,34 +101,6 @@ func (b *batch) tryReceive(fd uintptr) bool {
 	return errno != unix.EAGAIN && errno != unix.EINTR
 }
 
-// trySend is called by the poller until all is sent. A packet that the kernel
-// refuses (its address is unreachable, a firewall says no) is passed over.
-func (b *batch) trySend(fd uintptr) bool {
-	for b.sent < b.toSend {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.out[b.sent])), uintptr(b.toSend-b.sent), unix.MSG_DONTWAIT, 0, 0)
-		switch errno {
-		case 0:
-			b.sent += int(n)
-		case unix.EINTR:
-		case unix.EAGAIN:
-			return false
-		default:
-			b.sent++
-		}
-	}
-	return true
-}
-
-// queue adds reply to packet i to those that are sent together.
-func (b *batch) queue(i int, reply []byte) {
-	k := b.toSend
-	b.outVec[k].Base = &reply[0]
-	b.outVec[k].SetLen(len(reply))
-	b.out[k].header.Name = b.in[i].header.Name
-	b.out[k].header.Namelen = b.in[i].header.Namelen
-	b.toSend++
-}
-
 // peer is who sent packet i.
 func (b *batch) peer(i int) netip.AddrPort {
 	sa := &b.peers[i]
@@ -151,7 +119,7 @@ func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, w *worker) err
 	if err != nil {
 		return fmt.Errorf("serve UDP on %s: %w", conn.LocalAddr(), err)
 	}
-	read, write := b.tryReceive, b.trySend
+	read, write := b.tryReceive, b.out.trySend
 	for {
 		n, err := b.receive(read)
 		if err != nil {
@@ -162,17 +130,18 @@ func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, w *worker) err
 		}
 		began := time.Now()
 		w.now = uint32(began.Unix())
-		b.sent, b.toSend = 0, 0
+		b.out.queued = 0
 		for i := range n {
 			s.serveOne(ctx, conn, b, i, w)
 		}
-		if b.toSend == 0 {
+		if b.out.queued == 0 {
 			continue
 		}
+		b.out.group()
 		if err := b.raw.Write(write); err != nil && !s.retry(ctx, "send", err) {
 			return nil
 		}
-		w.shard.observe(time.Since(began), b.toSend)
+		w.shard.observe(time.Since(began), b.out.queued)
 	}
 }
 
@@ -180,12 +149,12 @@ func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, w *worker) err
 func (s *Server) serveOne(ctx context.Context, conn *net.UDPConn, b *batch, i int, w *worker) {
 	query := b.queries[i][:min(b.in[i].length, maxQuery)]
 	from := b.peer(i)
-	reply, forward := s.handler.answer(b.replies[i][:0], query, from, true, w)
+	reply, forward := s.handler.answer(b.buffers[i][:0], query, from, true, w)
 	switch {
 	case forward:
 		s.resolve(ctx, slices.Clone(query), from.Addr().Unmap(), true, s.sendTo(conn, from, b.peers[i]))
 	case len(reply) > 0:
-		b.queue(i, reply)
+		b.out.queue(&b.in[i].header, &b.peers[i], reply)
 	}
 }
 
