@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
+	"github.com/rexcarcer/rexcarcer/spec"
 )
 
 // BuildZone is all that s serves: what the host's own resolver answers from.
@@ -33,7 +34,7 @@ type view struct {
 func viewOf(s *fsm.State, network string) view {
 	v := view{domain: s.Cluster.Domain, visible: map[string]bool{}}
 	for name, n := range s.Networks.All {
-		if network != "" && name != network && !slices.Contains(n.Allow, network) {
+		if network != "" && name != network && !lets(n, network) {
 			continue
 		}
 		v.visible[name] = true
@@ -52,6 +53,12 @@ func viewOf(s *fsm.State, network string) view {
 		}
 	}
 	return v
+}
+
+// lets says whether jails of the network from may connect to jails of n, to
+// all ports or to some.
+func lets(n *fsm.Network, from string) bool {
+	return slices.Contains(n.Allow, from) || slices.ContainsFunc(n.Open, func(o spec.Open) bool { return o.From == from })
 }
 
 func (v *view) equal(w *view) bool {
