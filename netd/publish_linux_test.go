@@ -383,7 +383,7 @@ func TestAllowedPortsAreOpenAndOthersAreNot(t *testing.T) {
 			w.serve(jb, addr+":"+p, "b")
 		}
 		for p, want := range map[string]bool{"80": true, "8005": true, "81": false} {
-			if got := w.askFor(ja, addr+":"+p, 3*time.Second); strings.HasPrefix(got, "b ") != want {
+			if got := w.askFor(ja, addr+":"+p, 10*time.Second); strings.HasPrefix(got, "b ") != want {
 				t.Errorf("%s port %s: got %q, open is %v", addr, p, got, want)
 			}
 		}
