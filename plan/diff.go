@@ -133,6 +133,7 @@ func (d *diff) networkChanged(n *fsm.Network) {
 	st.Changes = append(st.Changes, changed("subnet6", prefixText(old.Subnet6), prefixText(n.Subnet6))...)
 	st.Changes = append(st.Changes, changed("nat", onOff(old.NAT), onOff(n.NAT))...)
 	st.Changes = append(st.Changes, lists("allow", allowNames(&old.Network), allowNames(&n.Network))...)
+	st.Changes = append(st.Changes, lists("dhcp", dhcpNames(old.DHCP), dhcpNames(n.DHCP))...)
 	st.Changes = append(st.Changes, lists("publish", publishNames(old.Publish), publishNames(n.Publish))...)
 	d.add(st)
 	d.publish(n.Name, old.Publish, n.Publish)

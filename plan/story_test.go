@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 
@@ -103,6 +104,12 @@ func network(n *spec.Network, attributes []string) {
 	for _, a := range attributes {
 		k, v, _ := strings.Cut(a, "=")
 		switch k {
+		case "dhcp": // FIRST-LAST
+			r, err := spec.ParseAddrRange(v)
+			if err != nil {
+				panic(err)
+			}
+			n.DHCP = &spec.DHCP{Ranges: []spec.AddrRange{r}, Lease: time.Hour}
 		case "nat":
 			n.NAT = v == "on"
 		case "publish": // NAME:PORT:SERVICE
