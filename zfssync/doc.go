@@ -25,6 +25,6 @@
 //	jails/<uuid>/{clone.json,root}        root is where the jail's view is mounted
 //	jails/<uuid>/rw/{upper,work}          what the jail has written; 0700, because a jail may make setuid files
 //	jails/<uuid>/vol/<name>               volumes as that jail sees them
-//	volumes/<id>/{data,volume.json}
+//	volumes/<id>/{data,volume.json}       with a quota {disk,mnt,volume.json}: a file system in a file, and where it is mounted
 //	staging/, trash/                      half-made and half-removed things
 package zfssync

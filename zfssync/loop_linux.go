@@ -99,6 +99,14 @@ func allocate(path string, size int64) (err error) {
 	if err != nil {
 		return err
 	}
+	// What is asked for in vain would fill the disk first, for all others on it.
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &fs); err != nil {
+		return fmt.Errorf("free space of %s: %w", path, err)
+	}
+	if free := int64(fs.Bavail) * fs.Bsize; size-was.Size() > free {
+		return fmt.Errorf("set %d bytes aside: %d are free: %w", size, free, syscall.ENOSPC)
+	}
 	err = unix.Fallocate(int(f.Fd()), 0, 0, size)
 	for errors.Is(err, syscall.EINTR) { // a signal of the runtime
 		err = unix.Fallocate(int(f.Fd()), 0, 0, size)
