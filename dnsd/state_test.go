@@ -1,6 +1,7 @@
 package dnsd
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
 	"github.com/rexcarcer/rexcarcer/fsm"
@@ -192,4 +194,39 @@ func TestEntryWithoutRecordsCostsNoRepacking(t *testing.T) {
 	if &after.names.pages[0] != &before.names.pages[0] {
 		t.Error("the zone was packed again")
 	}
+}
+
+func TestBuilderFollowsEveryState(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	var b Builder
+	check := func(what string) {
+		t.Helper()
+		got, want := b.Update(h.State()), BuildZone(h.State())
+		if diff := cmp.Diff(contents(want), contents(got)); diff != "" || got.Serial() != want.Serial() {
+			t.Fatalf("%s: built anew (-), followed (+), serials %d and %d:\n%s", what, want.Serial(), got.Serial(), diff)
+		}
+	}
+	check("at first")
+	var webs []string
+	for i := range 60 {
+		webs = append(webs, fmt.Sprintf("web-%d", i+1))
+	}
+	h.wish(webs...)
+	check("sixty jails")
+	for i, web := range webs {
+		h.run(fsm.JailName(web), fsm.HealthHealthy)
+		if i%7 == 0 {
+			h.run("web-1", []fsm.Health{fsm.HealthUnhealthy, fsm.HealthHealthy}[i%2])
+		}
+		if i%3 == 0 {
+			check(web)
+		}
+	}
+	h.wish(webs[:50]...)
+	check("fifty jails")
+	h.apply(fsm.MarkHost{Host: "h1", State: fsm.HostDraining})
+	check("an entry without records")
+	h.wish("web-1")
+	check("one jail")
 }
