@@ -7,12 +7,14 @@ import (
 	"strconv"
 )
 
-// pages asks for a long list page by page, the first one with so many rows, the
-// others as large as they may be. A past State would be rebuilt for each page,
-// so it is asked for as a whole.
+// nextRows is how many rows a Client asks for at once, after the first page.
+const nextRows = 5000
+
+// pages asks for a long list page by page, the first one with so many rows. A
+// past State would be rebuilt for each page, so it is asked for as a whole.
 func pages[T any](ctx context.Context, c *Client, path string, q url.Values, first int) iter.Seq2[[]T, error] {
 	return func(yield func([]T, error) bool) {
-		for limit := first; ; limit = pageMost {
+		for limit := first; ; limit = nextRows {
 			if c.at == "" {
 				q.Set("limit", strconv.Itoa(limit))
 			}
@@ -64,15 +66,15 @@ func (c *Client) JailPages(ctx context.Context, f JailFilter, first int) iter.Se
 
 // Leases lists leases, of one network or of all.
 func (c *Client) Leases(ctx context.Context, network string) ([]LeaseRow, error) {
-	return all(pages[LeaseRow](ctx, c, "/v1/leases", query("network", network), pageMost))
+	return all(pages[LeaseRow](ctx, c, "/v1/leases", query("network", network), nextRows))
 }
 
 // Records lists the DNS records that are served.
 func (c *Client) Records(ctx context.Context, network string) ([]RecordRow, error) {
-	return all(pages[RecordRow](ctx, c, "/v1/dns/records", query("network", network), pageMost))
+	return all(pages[RecordRow](ctx, c, "/v1/dns/records", query("network", network), nextRows))
 }
 
 // Certs lists certificates.
 func (c *Client) Certs(ctx context.Context) ([]CertRow, error) {
-	return all(pages[CertRow](ctx, c, "/v1/certs", query(), pageMost))
+	return all(pages[CertRow](ctx, c, "/v1/certs", query(), nextRows))
 }

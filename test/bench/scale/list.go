@@ -79,7 +79,7 @@ func everyPage(ctx context.Context, c *api.Client, times int) (list, error) {
 			begun = time.Now()
 		}
 	}
-	return listOf("a page of jail ls of all (1,000, then 10,000 jails), p99", took), nil
+	return listOf("a page of jail ls of all (1,000, then 5,000 jails), p99", took), nil
 }
 
 // memory is what a process holds, now and at most, in MiB.
