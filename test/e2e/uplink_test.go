@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rexcarcer/rexcarcer/api"
+	"github.com/rexcarcer/rexcarcer/internal/testenv"
 )
 
 // outsideNet is a network namespace behind a NIC of this machine: a DHCP
@@ -82,6 +83,12 @@ func TestARouterHasAnAddressOutside(t *testing.T) {
 	}
 	o.serve(t, "busybox", "httpd", "-f", "-p", "80", "-h", filepath.Dir(www))
 
+	free, err := testenv.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := strconv.Itoa(free)
+
 	h := newHost(t, "-dev", "-inet-nic", o.nic)
 	h.start(t)
 	h.apply(t, file("out", "10.171.80.0/24", box("inner", "out", web, service("www", "1s")), `
@@ -90,7 +97,7 @@ network "plain" { subnet = "10.171.81.0/24" }`))
 		t.Errorf("a network without NAT has an address outside:\n%s", r)
 	}
 	h.apply(t, strings.Replace(file("out", "10.171.80.0/24", box("inner", "out", web, service("www", "1s"))), `subnet = "10.171.80.0/24"`,
-		"\n subnet = \"10.171.80.0/24\"\n nat = true\n publish \"www\" {\n port = 18471\n service = \"www\"\n }\n", 1), "--yes")
+		"\n subnet = \"10.171.80.0/24\"\n nat = true\n publish \"www\" {\n port = "+port+"\n service = \"www\"\n }\n", 1), "--yes")
 
 	var addr string
 	outside := func() []string {
@@ -121,12 +128,12 @@ network "plain" { subnet = "10.171.81.0/24" }`))
 		return command(t.Context(), "", nil, "ip", "netns", "exec", o.ns, "busybox", "timeout", "3", "busybox", "wget", "-qO-", url)
 	}
 	poll(t, 30*time.Second, "the published port answers there", func() error {
-		if r := ask("http://" + addr + ":18471/"); strings.TrimSpace(r.stdout) != "inner" {
+		if r := ask("http://" + addr + ":" + port + "/"); strings.TrimSpace(r.stdout) != "inner" {
 			return errors.New(r.String())
 		}
 		return nil
 	})
-	if r := command(t.Context(), "", nil, "curl", "-s", "--max-time", "5", "http://127.0.0.1:18471/"); strings.TrimSpace(r.stdout) != "inner" {
+	if r := command(t.Context(), "", nil, "curl", "-s", "--max-time", "5", "http://127.0.0.1:"+port+"/"); strings.TrimSpace(r.stdout) != "inner" {
 		t.Errorf("the published port on the host: %s", r)
 	}
 	// Nothing else is open: not DNS, not an echo.
