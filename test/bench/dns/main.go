@@ -16,7 +16,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"time"
 
+	"github.com/rexcarcer/rexcarcer/dnsd"
 	"github.com/rexcarcer/rexcarcer/test/bench/report"
 )
 
@@ -94,7 +96,32 @@ func bench(ctx context.Context, coredns string, rounds, seconds int) (err error)
 			}
 		}
 	}
-	return report.Write("dns", rows(sides))
+	return report.Write("dns", append(rows(sides), publishRows(rounds)...))
+}
+
+// publishRows is how long new records take to be served: 10,000 at once, and one
+// that changes among 20,000. Peers have no like.
+func publishRows(rounds int) []report.Row {
+	all := report.Row{Name: "10,000 records are served", Unit: "ms"}
+	one := report.Row{Name: "a change of one of 20,000 is served", Unit: "ms"}
+	whole, half := table(), table()
+	half.Records = half.Records[:records/2]
+	handler := dnsd.NewHandler(nil, nil)
+	took := func(publish func() *dnsd.Zone) float64 {
+		began := time.Now()
+		handler.SetZone(publish())
+		return float64(time.Since(began).Microseconds()) / 1000
+	}
+	for range max(rounds, 5) {
+		all.Ours = append(all.Ours, took(func() *dnsd.Zone { return dnsd.NewZone(half) }))
+		handler.SetZone(dnsd.NewZone(whole))
+		one.Ours = append(one.Ours, took(func() *dnsd.Zone {
+			r := whole.Records[0]
+			r.Addr = r.Addr.Next()
+			return handler.Zone().With(2, []dnsd.Set{{Name: r.Name, Type: r.Type, Records: []dnsd.Record{r}}})
+		}))
+	}
+	return []report.Row{all, one}
 }
 
 func (s *side) round(ctx context.Context, queries string, seconds int) error {
