@@ -21,6 +21,8 @@ var ofHosts = map[string]bool{
 	fsm.RefuseBase{}.Kind():   true,
 	fsm.ReportFetch{}.Kind():  true,
 	fsm.ReportAlarm{}.Kind():  true,
+	fsm.LeaseGuests{}.Kind():  true,
+	fsm.EndGuests{}.Kind():    true,
 
 	fsm.ReportOverlay{}.Kind(): true,
 }
@@ -67,6 +69,10 @@ func ownAffair(peer pki.ID, e fsm.Entry) error {
 	case fsm.ReportFetch:
 		of = c.Host
 	case fsm.ReportAlarm:
+		of = c.Host
+	case fsm.LeaseGuests:
+		of = c.Host
+	case fsm.EndGuests:
 		of = c.Host
 	default:
 		return nil

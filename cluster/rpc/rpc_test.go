@@ -47,6 +47,8 @@ func TestAMemberSpeaksForItself(t *testing.T) {
 		{server, "token/abcdefgh", fsm.ApplyWish{}, false},
 		{server, "", fsm.ApplyWish{}, false},
 		{host, "", fsm.ReportRun{}, false},
+		{host, "host/" + host.Name, fsm.LeaseGuests{Host: fsm.HostID(host.Name)}, true},
+		{host, "host/" + host.Name, fsm.EndGuests{Host: fsm.HostID(host.Name)}, true},
 	} {
 		if err := MayPropose(c.peer, fsm.Entry{By: c.by, Cmd: c.cmd}); (err == nil) != c.ok {
 			t.Errorf("%s brings %s by %q: %v, want success %v", c.peer, c.cmd.Kind(), c.by, err, c.ok)
