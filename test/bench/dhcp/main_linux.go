@@ -55,15 +55,15 @@ func bench(ctx context.Context, rounds, seconds int) (err error) {
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 	sides := []side{ours, kea, dnsmasq}
-	rates := map[string][]float64{}
+	rates, cpu := map[string][]float64{}, map[string][]float64{}
 	for round := range rounds {
 		for _, s := range sides {
-			rate, err := w.search(ctx, s, seconds)
+			b, err := w.search(ctx, s, seconds)
 			if err != nil {
 				return fmt.Errorf("round %d: %s: %w", round+1, s.name, err)
 			}
-			fmt.Fprintf(os.Stderr, "round %d: %s %.0f exchanges/s\n", round+1, s.name, rate)
-			rates[s.name] = append(rates[s.name], rate)
+			fmt.Fprintf(os.Stderr, "round %d: %s %.0f exchanges/s\n", round+1, s.name, b.rate)
+			rates[s.name], cpu[s.name] = append(rates[s.name], b.rate), append(cpu[s.name], b.cpu)
 		}
 	}
 	rss, err := w.memory(ctx, 100_000)
@@ -73,6 +73,7 @@ func bench(ctx context.Context, rounds, seconds int) (err error) {
 	return report.Write("dhcp", []report.Row{
 		{Name: "exchanges below 1% loss", Unit: "exchanges/s", Ours: rates[ours.name], Peer: rates[kea.name], PeerName: "kea memfile", HigherIsBetter: true},
 		{Name: "exchanges below 1% loss", Unit: "exchanges/s", Ours: rates[ours.name], Peer: rates[dnsmasq.name], PeerName: "dnsmasq", HigherIsBetter: true},
+		{Name: "processor time at that rate", Unit: "µs/exchange", Ours: cpu[ours.name], Peer: cpu[kea.name], PeerName: "kea memfile"},
 		{Name: "memory at 100,000 leases", Unit: "MiB", Ours: []float64{rss}},
 	})
 }

@@ -162,21 +162,31 @@ func readLoss(text string, seconds int) (loss, error) {
 	return l, nil
 }
 
-// search looks for the highest rate that s serves with less than 1 % loss.
-func (w *wire) search(ctx context.Context, s side, seconds int) (float64, error) {
+// best is the highest rate that was served with less than 1 % loss, in
+// exchanges/s, and what the server's processor time an exchange was then, in µs.
+type best struct{ rate, cpu float64 }
+
+// search looks for it.
+func (w *wire) search(ctx context.Context, s side, seconds int) (b best, err error) {
 	x, err := w.start(ctx, s)
 	if err != nil {
-		return 0, err
+		return b, err
 	}
-	best, low, high := 0.0, 0, 0
+	defer func() { err = errors.Join(err, x.stop()) }()
+	low, high := 0, 0
 	for rate := s.low; high == 0 || high-low > s.step; {
+		before := cpuOf(x.cmd.Process.Pid)
 		l, err := w.perf(ctx, rate, seconds)
 		if ctx.Err() != nil {
-			return 0, errors.Join(ctx.Err(), x.stop())
+			return b, ctx.Err()
 		}
-		fmt.Fprintf(os.Stderr, "  %s at %d/s: %.0f/s, %.2f%% lost\n", s.name, rate, l.rate, l.percent)
+		cpu := (cpuOf(x.cmd.Process.Pid) - before).Seconds() * 1e6 / max(l.rate*float64(seconds), 1)
+		fmt.Fprintf(os.Stderr, "  %s at %d/s: %.0f/s, %.2f%% lost, %.0f µs of processor an exchange\n", s.name, rate, l.rate, l.percent, cpu)
 		if err == nil && l.percent < 1 {
-			low, best = rate, max(best, l.rate)
+			low = rate
+			if l.rate > b.rate {
+				b = best{l.rate, cpu}
+			}
 		} else {
 			high = rate
 		}
@@ -184,10 +194,32 @@ func (w *wire) search(ctx context.Context, s side, seconds int) (float64, error)
 		case high != 0:
 			rate = (low + high) / 2
 		case l.rate < float64(rate)*7/10: // perfdhcp itself can ask no faster
-			return best, x.stop()
+			return b, nil
 		default:
 			rate = rate * 3 / 2
 		}
 	}
-	return best, x.stop()
+	return b, nil
+}
+
+// cpuOf is the processor time of a process so far, 0 for one that is gone.
+func cpuOf(pid int) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	f := strings.Fields(rest)
+	if len(f) < 13 {
+		return 0
+	}
+	var ticks int64
+	for _, field := range f[11:13] { // utime and stime, see proc(5), in ticks of 10 ms
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }
