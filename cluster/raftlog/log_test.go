@@ -14,10 +14,7 @@ import (
 func TestALogIsWhatAModelSays(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		dir := t.TempDir()
 		base, want, term := newBase(), content{}, uint64(1)
 		if n := rapid.Uint64Range(0, 30).Draw(rt, "entries of an earlier version"); n > 0 {
 			want = has(5, 4+n, 1)
