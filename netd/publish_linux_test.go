@@ -192,8 +192,8 @@ func (w *world) tell(ns, addr string) (answer string) {
 				continue
 			}
 			_ = c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-			n := 0
-			if n, err = c.Read(b); err == nil {
+			n, readErr := c.Read(b)
+			if err = readErr; err == nil {
 				answer = string(b[:n])
 				return nil
 			}

@@ -57,16 +57,16 @@ func guardChains(nets []plannedNetwork) []chainOf {
 	for _, n := range nets {
 		six = six || n.v6()
 	}
-	say := func(from, to, what, then, why string) Rule { return Rule{atBridge, from, to, what, then, why} }
-	own := say("a jail", "everybody", "frames with another MAC than its own", dropped, "no jail speaks for another")
-	ip := say("a jail", "everybody", "packets and ARP with another address than its own", dropped, "no jail takes another's address")
-	dhcp := say("a jail", "everybody", "answers of a DHCP server", dropped, "only the router answers DHCP")
+	drops := func(from, to, what, why string) Rule { return Rule{atBridge, from, to, what, dropped, why} }
+	own := drops("a jail", "everybody", "frames with another MAC than its own", "no jail speaks for another")
+	ip := drops("a jail", "everybody", "packets and ARP with another address than its own", "no jail takes another's address")
+	dhcp := drops("a jail", "everybody", "answers of a DHCP server", "only the router answers DHCP")
 	ra := Rule{}
 	if six {
-		ra = say("a jail", "everybody", "router advertisements, redirects", dropped, "only the router is one")
+		ra = drops("a jail", "everybody", "router advertisements, redirects", "only the router is one")
 	}
-	foreign := say("a port of somebody else on the bridge", "jails", "answers of a DHCP server, router advertisements, redirects, the gateway's address",
-		dropped, "only the router is one")
+	foreign := drops("a port of somebody else on the bridge", "jails", "answers of a DHCP server, router advertisements, redirects, the gateway's address",
+		"only the router is one")
 	return []chainOf{
 		{"from_jail: filter hook prerouting priority filter", []line{
 			{nft: "iifname != @ports accept"},
@@ -74,7 +74,7 @@ func guardChains(nets []plannedNetwork) []chainOf {
 			{nft: "ether type arp jump arp_of_jail"},
 			{nft: "ether type ip jump ip_of_jail"},
 			{nft: "ether type ip6 jump ip6_of_jail"},
-			{"counter drop", say("a jail", "everybody", "frames that are not ARP, IPv4 or IPv6", dropped, "nothing else is pinned")},
+			{"counter drop", drops("a jail", "everybody", "frames that are not ARP, IPv4 or IPv6", "nothing else is pinned")},
 		}},
 		{"arp_of_jail", []line{
 			{"iifname . ether saddr . arp saddr ip != @addr4 counter drop", ip},

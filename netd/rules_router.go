@@ -102,7 +102,7 @@ func routerForward(n plannedNetwork) []line {
 		{nft: fmt.Sprintf(`iifname "%s" ct status dnat accept`, nicUplink)},
 	}
 	for _, p := range n.Peers {
-		out = append(out, peerLines(n, p)...)
+		out = append(out, peerLines(p)...)
 	}
 	out = append(out, inetForward(n)...)
 	if n.NAT {
@@ -119,7 +119,7 @@ func routerForward(n plannedNetwork) []line {
 }
 
 // peerLines let connections between two networks through, in the directions that were allowed.
-func peerLines(n plannedNetwork, p peer) (out []line) {
+func peerLines(p peer) (out []line) {
 	nic := peerName(p.ID)
 	if p.In {
 		lists := portLists(p.InPorts, "-")

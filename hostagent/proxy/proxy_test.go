@@ -31,7 +31,7 @@ type lab struct {
 func newLab(t *testing.T, ports int) *lab {
 	t.Helper()
 	binary := testenv.RequireTool(t, "haproxy")
-	dir, err := os.MkdirTemp("", "rexhap") // the path of a socket is short
+	dir, err := os.MkdirTemp("", "rexhap") //nolint:usetesting // the path of a socket is short
 	if err != nil {
 		t.Fatal(err)
 	}
