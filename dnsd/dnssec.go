@@ -88,7 +88,7 @@ func makeKey(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(file.Name()) // nothing is there when all went well
+	defer func() { _ = os.Remove(file.Name()) }() // nothing is there when all went well
 	_, err = file.Write(data)
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return nil, err

@@ -173,10 +173,10 @@ func TestRealValidatorTrustsTheZone(t *testing.T) {
 		startProgram(t, unbound, "-d", "-c", writeFile(t, filepath.Join(dir, "unbound.conf"), validatorConf(dir, port, c.server, c.anchor)))
 		resolver := netip.AddrPortFrom(loopback.Addr(), port)
 		for name, typ := range map[string]uint16{
-			"db.prod.rex.internal.": dns.TypeA, "_web._tcp.prod.rex.internal.": dns.TypeSRV, "db.prod.rex.internal. ": dns.TypeMX,
+			"db.prod.rex.internal.": dns.TypeA, "_web._tcp.prod.rex.internal.": dns.TypeSRV, "web-1.prod.rex.internal.": dns.TypeMX,
 			"nope.prod.rex.internal.": dns.TypeA, "prod.rex.internal.": dns.TypeTXT, "zz.rex.internal.": dns.TypeA,
 		} {
-			reply := validated(t, resolver, strings.TrimSpace(name), typ)
+			reply := validated(t, resolver, name, typ)
 			if good := reply.AuthenticatedData && reply.Rcode != dns.RcodeServerFailure; good != c.good {
 				t.Errorf("asking %s for %s %s: %v", c.what, name, dns.TypeToString[typ], reply)
 			}

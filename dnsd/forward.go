@@ -86,7 +86,7 @@ func (f *Forwarder) ours(name string) bool {
 	if err != nil {
 		return true // no name at all: not to be passed on
 	}
-	_, top, _ := h.Zone().find(wire)
+	_, top := h.Zone().find(wire)
 	return top != nil
 }
 

@@ -12,7 +12,7 @@ import (
 // secure answers q from zone with signatures, which reply does not know.
 func (h *Handler) secure(zone *Zone, query []byte, q *question, udp bool, now int64) ([]byte, verdict) {
 	wire := q.key[:q.name]
-	n, top, _ := zone.find(wire)
+	n, top := zone.find(wire)
 	if top == nil {
 		return nil, foreign
 	}

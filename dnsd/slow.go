@@ -83,7 +83,7 @@ func (h *Handler) any(zone *Zone, buf []byte, query *dns.Msg, udp bool) ([]byte,
 	if err != nil {
 		return h.odd(buf, query, dns.RcodeFormatError), answered
 	}
-	n, top, _ := zone.find(name)
+	n, top := zone.find(name)
 	switch {
 	case top == nil:
 		return nil, foreign

@@ -69,7 +69,7 @@ func (h *Handler) transfer(query []byte, source netip.Addr, send func([]byte) er
 	if err != nil {
 		return out.refuse(dns.RcodeFormatError)
 	}
-	n, _, _ := zone.find(name)
+	n, _ := zone.find(name)
 	if n == nil || n.off != 0 { // not where a zone begins
 		h.metrics.transfers.WithLabelValues("refused").Inc()
 		return out.refuse(dns.RcodeNotAuth)

@@ -175,7 +175,7 @@ func patch(zone map[string]bool, rrs []dns.RR) error {
 }
 
 func plainZone(z *Zone, top string) map[string]bool {
-	n, _, _ := z.find([]byte(top))
+	n, _ := z.find([]byte(top))
 	out := map[string]bool{}
 	for _, rr := range z.everything(n) {
 		if rr.Header().Rrtype != dns.TypeSOA {
@@ -215,7 +215,7 @@ func TestIncrementalTransfersLeadToTheSameZone(t *testing.T) {
 			zones = append(zones, last.With(serial, sets))
 		}
 		now := zones[len(zones)-1]
-		n, _, _ := now.find([]byte(top))
+		n, _ := now.find([]byte(top))
 		for _, old := range zones {
 			rrs := now.changesSince(n, old.serial)
 			if len(rrs) == 0 {

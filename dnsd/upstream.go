@@ -138,11 +138,9 @@ func (f *Forwarder) ask(ctx context.Context, q *question, query []byte) (reply [
 func (f *Forwarder) askOne(ctx context.Context, resolver netip.AddrPort, network string, q *question, query []byte) (reply []byte, life time.Duration, err error) {
 	upstream := q.upstream(query, true)
 	raw, err := f.exchange(ctx, network, resolver, q, upstream)
-	if code := byte(0); err == nil && len(raw) >= headerLen {
-		if code = raw[3] & maskRcode; code == dns.RcodeFormatError || code == dns.RcodeNotImplemented {
-			upstream = q.upstream(query, false)
-			raw, err = f.exchange(ctx, network, resolver, q, upstream)
-		}
+	if err == nil && (raw[3]&maskRcode == dns.RcodeFormatError || raw[3]&maskRcode == dns.RcodeNotImplemented) {
+		upstream = q.upstream(query, false)
+		raw, err = f.exchange(ctx, network, resolver, q, upstream)
 	}
 	if err == nil && raw[2]&bitTC != 0 && network == "udp" {
 		raw, err = f.exchange(ctx, "tcp", resolver, q, upstream)

@@ -92,14 +92,14 @@ func (z *Zone) above(name []byte) (*apex, uint8) {
 	return nil, 0
 }
 
-// find tells where name (lower case, wire format) lies, and its node, if it
-// exists. A nil apex means that it is not ours.
-func (z *Zone) find(name []byte) (n *node, top *apex, off uint8) {
-	if n = z.names.get(name, hashOf(name)); n != nil {
-		return n, n.apex, n.off
+// find is the node of name (lower case, wire format), if it exists, and the apex
+// that it lies below. A nil apex means that it is not ours.
+func (z *Zone) find(name []byte) (*node, *apex) {
+	if n := z.names.get(name, hashOf(name)); n != nil {
+		return n, n.apex
 	}
-	top, off = z.above(name)
-	return nil, top, off
+	top, _ := z.above(name)
+	return nil, top
 }
 
 // append appends a's records to msg, which holds header and question, and the

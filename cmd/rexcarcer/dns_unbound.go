@@ -38,7 +38,7 @@ func (d *daemon) feedUnbound(ctx context.Context, conf string) error {
 				err = tellUnbound(ctx, conf, zone, last)
 			}
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // the end was wanted, whatever it interrupted
 			}
 			if err != nil && !broken {
 				d.log.Warn("unbound does not take our records; trying again", "conf", conf, "err", err)
