@@ -15,16 +15,16 @@ import (
 // bindAllowed says why source may not be bound into a jail here, and returns
 // the directory that it is behind all links: what is bound is what was checked.
 func bindAllowed(allowed []string, source string) (string, error) {
-	real, err := filepath.EvalSymlinks(source)
+	dir, err := filepath.EvalSymlinks(source)
 	if err != nil {
 		return "", fmt.Errorf("directory of the host: %w", err)
 	}
-	for _, dir := range allowed {
-		if dir, err = filepath.EvalSymlinks(dir); err != nil {
+	for _, top := range allowed {
+		if top, err = filepath.EvalSymlinks(top); err != nil {
 			continue // it is not there: it allows nothing
 		}
-		if real == dir || dir == "/" || strings.HasPrefix(real, dir+"/") {
-			return real, nil
+		if dir == top || top == "/" || strings.HasPrefix(dir, top+"/") {
+			return dir, nil
 		}
 	}
 	return "", bindRefused(source)

@@ -143,7 +143,8 @@ func (w *worker) root(ctx context.Context, want Want, ids zfssync.IDMap) (string
 func (w *worker) volumes(ctx context.Context, want Want, ids zfssync.IDMap) ([]jail.Mount, error) {
 	var out []jail.Mount
 	for _, v := range want.Jail.Spec.Volumes {
-		source, err := v.Source, error(nil)
+		source := v.Source
+		var err error
 		if source == "" {
 			id := VolumeOf(want.Jail.Wish, want.Jail.Spec.Name, v.Name)
 			if source, err = w.a.c.Store.Volume(ctx, id, v.QuotaBytes); err != nil {

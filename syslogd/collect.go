@@ -22,7 +22,7 @@ const maxRelays = 8
 func Collect(ctx context.Context, l net.Listener, take func(from netip.Addr, raw []byte), lost func(n int), logger *slog.Logger) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
-	defer l.Close() //nolint:errcheck // at the latest
+	defer l.Close() // at the latest
 	slots := make(chan struct{}, maxRelays)
 	var conns sync.WaitGroup
 	defer conns.Wait()
@@ -44,7 +44,7 @@ func Collect(ctx context.Context, l net.Listener, take func(from netip.Addr, raw
 			defer func() { <-slots }()
 			stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 			defer stop()
-			defer c.Close() //nolint:errcheck // it was only read
+			defer c.Close() // it was only read
 			if err := collectOne(c, take, lost); err != nil && ctx.Err() == nil {
 				logger.Warn("messages of a router", "err", err)
 			}

@@ -99,7 +99,7 @@ func (f *Forwarder) once(ctx context.Context, held *[]byte) (sent bool, err erro
 	if err != nil {
 		return false, err
 	}
-	defer c.Close() //nolint:errcheck // what did not go is held
+	defer c.Close() // what did not go is held
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	gone := make(chan struct{})

@@ -70,7 +70,7 @@ func (f *frames) line(n int) ([]byte, error) {
 			return nil, err
 		}
 		if err != nil || c == '\n' || c == 0 {
-			return f.buf[:n], nil // the last line of a stream need not end
+			return f.buf[:n], nil //nolint:nilerr // the last line of a stream need not end
 		}
 		if n < MaxMessage {
 			f.buf[n] = c

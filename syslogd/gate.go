@@ -52,7 +52,7 @@ func (g *gate) accept(ctx context.Context, l net.Listener, log *slog.Logger, ser
 			defer g.leave(from)
 			stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 			defer stop()
-			defer c.Close() //nolint:errcheck // what was to be said has been
+			defer c.Close() // what was to be said has been
 			serve(ctx, from, c)
 		})
 	}

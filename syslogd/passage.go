@@ -67,7 +67,7 @@ func (p *Passage) carry(ctx context.Context, from netip.Addr, c net.Conn) {
 	if err != nil {
 		return // the jail tries again
 	}
-	defer there.Close() //nolint:errcheck // what was to be said has been
+	defer there.Close() // what was to be said has been
 	stop := context.AfterFunc(ctx, func() { _ = there.Close() })
 	defer stop()
 	if _, err := fmt.Fprintf(there, "%s\n", from); err != nil {
@@ -95,7 +95,7 @@ func CollectTLS(ctx context.Context, l net.Listener, conf *tls.Config, who func(
 	take func(from netip.Addr, raw []byte), lost func(n int), logger *slog.Logger) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
-	defer l.Close() //nolint:errcheck // at the latest
+	defer l.Close() // at the latest
 	var (
 		all gate // connections come from one router, which counts those of a jail
 		s   = Server{take: take, lost: lost, log: logger}

@@ -103,7 +103,7 @@ func (r *Relay) once(ctx context.Context) (sent bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer c.Close() //nolint:errcheck // a message that did not arrive is kept
+	defer c.Close() // a message that did not arrive is kept
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	gone := make(chan struct{})

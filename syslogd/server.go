@@ -104,7 +104,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the end was wanted, whatever it interrupted
 	}
 	return err
 }

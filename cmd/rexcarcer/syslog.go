@@ -104,7 +104,7 @@ func (d *daemon) eachNetwork(ctx context.Context, serve func(ctx context.Context
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil //nolint:nilerr // the end was wanted
+			return nil
 		}
 	}
 }
