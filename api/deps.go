@@ -43,6 +43,8 @@ type Host interface {
 	// Settled waits until this host's networks are as the log had them at
 	// index, or ctx ends.
 	Settled(ctx context.Context, index uint64) error
+	// Usage is what this host's jails use.
+	Usage
 	// Networking is what this host's networks really are.
 	Networking
 	// Ruling is what they let through.

@@ -70,6 +70,7 @@ type PathStep struct {
 
 func foundRoutes() []route {
 	return append(ruleRoutes(), []route{
+		{method: "GET", pattern: "/v1/usage", access: forRead, summary: "What the running jails of one host use", query: []param{pHost}, out: []UsageRow{}, handle: atHost((*Server).usage)},
 		{method: "GET", pattern: "/v1/found/networks", access: forRead, summary: "Networks of one host as they are found: bridge, router, each interface", query: []param{pNetwork, pHost}, out: []FoundNetwork{}, handle: atHost((*Server).foundNetworks)},
 		{method: "GET", pattern: "/v1/jails/{name}/path", access: forRead, summary: "The way of a jail's packets as it is found: interfaces, bridge, router, rules, routes, DNS", out: JailPath{}, handle: (*Server).jailPath},
 		{method: "POST", pattern: "/v1/networks/{name}/console", access: forEnter, summary: "Run a command in the place of a network's router: upgrades the connection as exec does", query: []param{{"image", "string", "whose programs are there; default is that of a jail of the network"}, pHost}, in: ExecRequest{}, stream: true, media: execProtocol, handle: atHost((*Server).networkConsole)},

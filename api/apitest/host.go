@@ -28,6 +28,7 @@ type Host struct {
 	uploads []string         // guarded by mu
 	volumes []api.VolumeShow // by name
 	stream  chan string
+	looks   int // at usage; guarded by mu
 }
 
 // ID implements api.Host.

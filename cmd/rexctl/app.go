@@ -40,7 +40,7 @@ func newApp(e *env) *cli.App {
 func commands() []*cli.Command {
 	list := []*cli.Command{validateCommand(), fmtCommand(), planCommand(), applyCommand(), destroyCommand(), convertCommand()}
 	list = append(list, placementCommands()...)
-	list = append(list, statusCommand(), runCommand(), jailLsCommand("ps"), jailLogsCommand(), jailExecCommand(), jailConsoleCommand(), jailCommand())
+	list = append(list, statusCommand(), topCommand(), runCommand(), jailLsCommand("ps"), jailLogsCommand(), jailExecCommand(), jailConsoleCommand(), jailCommand())
 	list = append(list, networkCommand(), dnsCommand(), serviceCommand(), imageCommand(), baseCommand(), volumeCommand(), moveCommand(), certCommand(), hostCommand(), tokenCommand(), caCommand(), gossipCommand(), snapshotCommand())
 	list = append(list, eventsCommand(), historyCommand(), whyCommand(), showCommand(), diffCommand(), revertCommand(), auditCommand(), inventoryCommand(),
 		apiCommand(), contextCommand(), completionCommand(), versionCommand())

@@ -33,6 +33,7 @@ var examples = map[string]string{
 	"rexctl network explain":  "rexctl network explain web-1",
 	"rexctl network console":  "rexctl network console lab -- ping -c 1 web-1",
 	"rexctl network rm":       "rexctl network rm lab --yes",
+	"rexctl top":              "rexctl top --every 5s",
 	"rexctl run":              "rexctl run --rm --network lab web -- sh -c 'ip addr; exit 3'",
 	"rexctl network ls":       "rexctl network ls",
 	"rexctl network rules":    "rexctl network rules elixir",

@@ -34,11 +34,11 @@ func Run(ctx context.Context, nic string, logger *slog.Logger) error {
 			logger.Info("the router has an address outside", "address", lease.Addr, "gateway", lease.Gateway, "server", lease.Server, "for", lease.Life)
 			wait = retryFirst
 			err = hold(ctx, nic, lease, raw, logger)
-			_ = unset(nic) // the kernel does it at the end of the lease
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end was wanted, whatever it interrupted
 		}
+		_ = unset(nic) // else the kernel does it, at the end of the lease
 		logger.Warn("the router has no address outside, trying again", "nic", nic, "err", err)
 		select {
 		case <-ctx.Done():
@@ -93,7 +93,7 @@ func hold(ctx context.Context, nic string, lease Lease, raw *nclient4.Lease, log
 		var nak *nclient4.ErrNak
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the end was wanted, whatever it interrupted
 		case errors.As(err, &nak):
 			return fmt.Errorf("the server took %s back: %w", lease.Addr, err)
 		case err != nil && time.Now().Add(time.Second).After(until):
