@@ -181,21 +181,27 @@ func (d *daemon) serveMetrics(ctx context.Context) error {
 }
 
 // serveHTTP serves until ctx ends, then lets requests finish for a moment.
+// Whoever owns the listener may close it when ctx ends, and be faster.
 func serveHTTP(ctx context.Context, s *http.Server, l net.Listener) error {
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	select {
 	case err := <-done:
-		return err
+		if ctx.Err() == nil {
+			return err
+		}
+		done <- err
 	case <-ctx.Done():
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	err := s.Shutdown(stop)
-	if serr := <-done; !errors.Is(serr, http.ErrServerClosed) {
-		err = errors.Join(err, serr)
+	var errs []error
+	for _, err := range []error{s.Shutdown(stop), <-done} {
+		if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // explanation is e in lines for people.
