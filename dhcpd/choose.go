@@ -49,11 +49,10 @@ func (v *View) search(r *Request) (netip.Addr, bool) {
 		}
 		return netip.Addr{}
 	}
-	start := int64(spread(r.Client) % uint64(size))
 	var used netip.Addr // free, but somebody had it: kept for him as long as there are others
-	probe := func(from int64, n int64) (netip.Addr, bool) {
+	probe := func(start, stride, n int64) (netip.Addr, bool) {
 		for i := range min(n, size) {
-			a := at((from + i) % size)
+			a := at((start + i*stride) % size)
 			ok, fresh := v.free(r.Client, a)
 			if !ok || !v.offersAt(r, a) {
 				continue
@@ -67,17 +66,36 @@ func (v *View) search(r *Request) (netip.Addr, bool) {
 		}
 		return netip.Addr{}, false
 	}
-	if a, ok := probe(start, fewProbes); ok {
+	start, stride := steps(r.Client, size)
+	if a, ok := probe(start, stride, fewProbes); ok {
 		return a, true
 	}
 	if !used.IsValid() && v.Scan != nil && v.Scan() { // elsewhere each time: the client asks again with another transaction
-		x := r.packet.TransactionID
-		again := uint64(x[0])<<24 | uint64(x[1])<<16 | uint64(x[2])<<8 | uint64(x[3])
-		if a, ok := probe((start+int64(again%uint64(size)))%size, manyProbes); ok {
+		start, _ := steps(r.Client+string(r.packet.TransactionID[:]), size)
+		if a, ok := probe(start, 1, manyProbes); ok {
 			return a, true
 		}
 	}
 	return used, used.IsValid()
+}
+
+// steps is where a search among size addresses begins, and how far apart its
+// probes are: as a rule leased addresses lie side by side, and a search that
+// goes from one to the next would not leave them. The steps reach all addresses.
+func steps(name string, size int64) (start, stride int64) {
+	h := spread(name)
+	start, stride = int64(h%uint64(size)), int64(h>>32)%size
+	for gcd(stride, size) != 1 {
+		stride++
+	}
+	return start, stride
+}
+
+func gcd(a, b int64) int64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // spread is FNV-1a with a last stir, the same on every host and for ever.

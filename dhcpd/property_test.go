@@ -1,6 +1,7 @@
 package dhcpd
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -110,6 +111,45 @@ func drawPacket(rt *rapid.T) *dhcpv4.DHCPv4 {
 		p.UpdateOption(dhcpv4.OptHostName(rapid.SampledFrom([]string{"a", "b.c", "printer", "-"}).Draw(rt, "name")))
 	}
 	return p
+}
+
+// TestBlocksOfLeasesDoNotHideFreeAddresses: as they are after machines were
+// given addresses one after the other.
+func TestBlocksOfLeasesDoNotHideFreeAddresses(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, `network "lab" { subnet = "10.0.0.0/20" }`)
+	n, _ := l.state.Networks.Get("lab")
+	r := n.DHCPRanges()[0]
+	c := fsm.LeaseGuests{Network: "lab", Host: "h1"}
+	for i := range r.Size() * 9 / 10 {
+		c.Guests = append(c.Guests, fsm.GuestAsk{Addr: r.At(i), Client: fmt.Sprint("c", i), MAC: "m", Seconds: 60})
+		if len(c.Guests) == 1000 {
+			l.must(c)
+			c.Guests = nil
+		}
+	}
+	l.must(c)
+	for i := range 150 { // of some 205 that are left
+		p := newPacket(dhcpv4.MessageTypeDiscover, byte(i))
+		if _, a, err := l.ask(p.ToBytes()); err != nil || a.Type != dhcpv4.MessageTypeOffer {
+			t.Fatalf("stranger %d: %+v, %v", i, a, err)
+		}
+	}
+}
+
+func TestStepsReachAllAddresses(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		size := int64(rapid.IntRange(1, 500).Draw(rt, "size"))
+		start, stride := steps(rapid.String().Draw(rt, "name"), size)
+		seen := map[int64]bool{}
+		for i := range size {
+			seen[(start+i*stride)%size] = true
+		}
+		if int64(len(seen)) != size {
+			rt.Fatalf("%d of %d are reached", len(seen), size)
+		}
+	})
 }
 
 // FuzzHandle: any bytes get an answer or none, and what is answered can be read.
