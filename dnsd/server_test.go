@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,6 +36,9 @@ func startServerAt(tb testing.TB, at netip.AddrPort, h *Handler, f *Forwarder) n
 	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	s, err := Listen(ctx, []netip.AddrPort{at}, h, f, slog.New(slog.DiscardHandler))
+	for try := 0; try < 100 && errors.Is(err, syscall.EADDRINUSE); try++ { // a port that is free for TCP may not be for UDP
+		s, err = Listen(ctx, []netip.AddrPort{at}, h, f, slog.New(slog.DiscardHandler))
+	}
 	if err != nil {
 		cancel()
 		tb.Fatal(err)
@@ -154,18 +158,30 @@ type upstream struct {
 	asked atomic.Int32
 }
 
+// listenBoth is a port for UDP and TCP. What is free for one may be taken for
+// the other.
+func listenBoth(tb testing.TB) (net.PacketConn, net.Listener) {
+	tb.Helper()
+	for try := 0; ; try++ {
+		packet, err := net.ListenPacket("udp", loopback.String())
+		if err != nil {
+			tb.Fatal(err)
+		}
+		stream, err := net.Listen("tcp", packet.LocalAddr().String())
+		if err == nil {
+			return packet, stream
+		}
+		if err = errors.Join(err, packet.Close()); try == 100 || !errors.Is(err, syscall.EADDRINUSE) {
+			tb.Fatal(err)
+		}
+	}
+}
+
 func startUpstream(tb testing.TB, answer func(w dns.ResponseWriter, q *dns.Msg)) *upstream {
 	tb.Helper()
 	u := &upstream{}
-	packet, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(loopback))
-	if err != nil {
-		tb.Fatal(err)
-	}
+	packet, stream := listenBoth(tb)
 	u.addr = packet.LocalAddr().(*net.UDPAddr).AddrPort()
-	stream, err := net.Listen("tcp", u.addr.String())
-	if err != nil {
-		tb.Fatal(err)
-	}
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		u.asked.Add(1)
 		answer(w, q)

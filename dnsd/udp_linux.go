@@ -116,6 +116,9 @@ func (b *batch) peer(i int) netip.AddrPort {
 // batch out, with two system calls for all of it.
 func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, w *worker) error {
 	b, err := newBatch(conn)
+	if errors.Is(err, net.ErrClosed) {
+		return nil // the end came before the beginning
+	}
 	if err != nil {
 		return fmt.Errorf("serve UDP on %s: %w", conn.LocalAddr(), err)
 	}
