@@ -46,7 +46,7 @@ func decodeRows(body io.Reader, rows *[]JailRow) error {
 		case have >= maxRow:
 			return fmt.Errorf("a row has more than %d bytes", maxRow)
 		case have == len(buf):
-			buf = append(buf, make([]byte, len(buf))...)
+			buf = slices.Concat(buf, make([]byte, len(buf)))
 		}
 	}
 }
