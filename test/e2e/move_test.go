@@ -51,6 +51,7 @@ func pairUp(t *testing.T, a *host, addr string, b *host, second string) {
 // from all others of this machine by mark.
 func keeper(t *testing.T, h *host, wish, mark, more string) {
 	t.Helper()
+	mark = ours(mark)
 	rex := h.write(t, wish+".rex", "BASE "+base+"\nRUN echo "+mark+" >/mark\n")
 	h.apply(t, `
 cluster "`+wish+`" {}
@@ -71,10 +72,14 @@ jail "db" {
 `)
 }
 
+// ours is a mark that no other run of these tests has on this machine.
+func ours(mark string) string { return fmt.Sprintf("%s-%d", mark, os.Getpid()) }
+
 // running counts the first processes whose command line has mark: those that
 // a marked one has just forked, and that are not yet another program, are none.
 func running(t *testing.T, mark string) int {
 	t.Helper()
+	mark = ours(mark)
 	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		t.Fatal(err)

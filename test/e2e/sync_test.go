@@ -24,7 +24,12 @@ func member(t *testing.T, name string) (h *host, addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h = newHost(t, "-name", name, "-cluster-bind", "127.0.0.1", "-advertise", "127.0.0.1", "-cluster-port", strconv.Itoa(port), "-gossip-port", "0")
+	overlay, err := testenv.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h = newHost(t, "-name", name, "-cluster-bind", "127.0.0.1", "-advertise", "127.0.0.1", "-cluster-port", strconv.Itoa(port), "-gossip-port", "0",
+		"-overlay-port", strconv.Itoa(overlay))
 	return h, fmt.Sprint("127.0.0.1:", port)
 }
 
