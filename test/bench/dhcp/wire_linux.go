@@ -122,7 +122,7 @@ type loss struct{ rate, percent float64 }
 func (w *wire) perf(ctx context.Context, rate, seconds int) (loss, error) {
 	argv := []string{"netns", "exec", w.client, "perfdhcp", "-4", "-l", clientIP}
 	if rate == 0 {
-		argv = append(argv, "-n", "1", "-p", "1", "-r", "1")
+		argv = append(argv, "-n", "1", "-p", "2", "-r", "5", "-W", "1000000") // it ends before the answer without -W
 	} else {
 		w.base++
 		argv = append(argv, "-r", strconv.Itoa(rate), "-R", strconv.Itoa(machines), "-p", strconv.Itoa(seconds), "-W", "1000000",
