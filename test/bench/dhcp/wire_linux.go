@@ -118,11 +118,11 @@ func (x *started) stop() error {
 // drop ratios of its two halves, in percent.
 type loss struct{ rate, percent float64 }
 
-// perf asks at a rate for some seconds; at rate 0 once.
+// perf asks at a rate for some seconds; at rate 0 some times.
 func (w *wire) perf(ctx context.Context, rate, seconds int) (loss, error) {
 	argv := []string{"netns", "exec", w.client, "perfdhcp", "-4", "-l", clientIP}
 	if rate == 0 {
-		argv = append(argv, "-n", "1", "-p", "2", "-r", "5", "-W", "1000000") // it ends before the answer without -W
+		argv = append(argv, "-R", "100", "-p", "1", "-r", "20", "-W", "1000000") // it ends before the last answer without -W
 	} else {
 		w.base++
 		argv = append(argv, "-r", strconv.Itoa(rate), "-R", strconv.Itoa(machines), "-p", strconv.Itoa(seconds), "-W", "1000000",
