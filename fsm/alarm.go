@@ -22,18 +22,17 @@ type ReportAlarm struct {
 	Text string `json:"text,omitempty"`
 }
 
-// AlarmRaised says that there is something to see to, or more to say of it;
-// AlarmEnded that it is over.
-type (
-	AlarmRaised struct {
-		Host  *Host // with the alarm
-		Alarm Alarm
-	}
-	AlarmEnded struct {
-		Host *Host // without the alarm
-		Name string
-	}
-)
+// AlarmRaised says that there is something to see to, or more to say of it.
+type AlarmRaised struct {
+	Host  *Host // with the alarm
+	Alarm Alarm
+}
+
+// AlarmEnded says that it is over.
+type AlarmEnded struct {
+	Host *Host // without the alarm
+	Name string
+}
 
 // maxAlarms is how many a host may have at a time.
 const maxAlarms = 64

@@ -126,9 +126,9 @@ func clockLines(r *api.ClockRow) (kv [][2]string) {
 	if r == nil {
 		return nil
 	}
-	switch {
-	case r.Leader == "":
-	case r.Leader == r.Host:
+	switch r.Leader {
+	case "":
+	case r.Host:
 		kv = append(kv, [2]string{"Clock", "it leads: others are compared with it"})
 	default:
 		way := "ahead of"
