@@ -94,6 +94,7 @@ type group struct {
 func newGroup(t *testing.T, size int) *group {
 	t.Helper()
 	g := &group{}
+	t.TempDir() // the first one's cleanup removes all, so it must be the last to run: nodes write until they have ended
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	t.Cleanup(func() { cancel(); running.Wait() })

@@ -63,6 +63,7 @@ func (w *wired) Ping(ctx context.Context, to fsm.HostID, p Ping) (Pong, error) {
 func three(t *testing.T, w *wired) map[fsm.HostID]*raft.InmemTransport {
 	t.Helper()
 	wires := map[fsm.HostID]*raft.InmemTransport{}
+	t.TempDir() // the first one's cleanup removes all, so it must be the last to run: nodes write until they have ended
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	t.Cleanup(func() { cancel(); running.Wait() })

@@ -1,9 +1,12 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -76,5 +79,13 @@ func parseStats(text string) (out []Stat, err error) {
 		}
 		out = append(out, s)
 	}
+	slices.SortStableFunc(out, byMember)
 	return out, nil
+}
+
+// byMember is the order of ports and addresses: haproxy's own is that in which members came.
+func byMember(a, b Stat) int {
+	x, _ := netip.ParseAddrPort(a.Member) // what is none comes first
+	y, _ := netip.ParseAddrPort(b.Member)
+	return cmp.Or(cmp.Compare(a.Port, b.Port), x.Compare(y))
 }
