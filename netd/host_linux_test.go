@@ -276,10 +276,19 @@ func jailWish(id, network, addr string) NSConfig {
 	return NSConfig{ID: id, Name: "jail-" + id, Ports: []Port{port(network, addr)}}
 }
 
+// mustSet waits for ports that a driver of this process has just given back: what
+// another test forks meanwhile has them, too, until it is another program.
 func mustSet(tb testing.TB, d Driver, nets ...Network) {
 	tb.Helper()
-	if err := d.Set(tb.Context(), Config{Networks: nets}); err != nil {
-		tb.Fatal(err)
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		err := d.Set(tb.Context(), Config{Networks: nets})
+		if err == nil {
+			return
+		}
+		if !strings.Contains(err.Error(), "in use on this host by another program") || time.Now().After(deadline) {
+			tb.Fatal(err)
+		}
+		<-time.After(20 * time.Millisecond)
 	}
 }
 
