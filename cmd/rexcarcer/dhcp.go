@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -43,33 +42,7 @@ func (d *daemon) serveDHCP(ctx context.Context) error {
 		return nil // nobody would ask
 	}
 	metrics := dhcpd.NewMetrics(d.reg)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	open := map[string]context.CancelFunc{}
-	for {
-		changed := d.node.Watch()
-		wanted := map[string]bool{}
-		for name := range d.node.State().Networks.All {
-			wanted[name] = true
-			if open[name] != nil {
-				continue
-			}
-			one, cancel := context.WithCancel(ctx)
-			open[name] = cancel
-			wg.Go(func() { d.serveGuests(one, name, metrics) })
-		}
-		for name, cancel := range open {
-			if !wanted[name] {
-				cancel()
-				delete(open, name)
-			}
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil
-		}
-	}
+	return d.eachNetwork(ctx, func(ctx context.Context, network string) { d.serveGuests(ctx, network, metrics) })
 }
 
 func (d *daemon) serveGuests(ctx context.Context, network string, metrics *dhcpd.Metrics) {

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -82,33 +81,7 @@ func (d *daemon) serveFeeds(ctx context.Context) error {
 	if d.o.Runtime == "sim" {
 		return nil // nobody would ask
 	}
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	open := map[string]context.CancelFunc{}
-	for {
-		changed := d.node.Watch()
-		wanted := map[string]bool{}
-		for name := range d.node.State().Networks.All {
-			wanted[name] = true
-			if open[name] != nil {
-				continue
-			}
-			one, cancel := context.WithCancel(ctx)
-			open[name] = cancel
-			wg.Go(func() { d.serveFeed(one, name) })
-		}
-		for name, cancel := range open {
-			if !wanted[name] {
-				cancel()
-				delete(open, name)
-			}
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil
-		}
-	}
+	return d.eachNetwork(ctx, d.serveFeed)
 }
 
 func (d *daemon) serveFeed(ctx context.Context, network string) {

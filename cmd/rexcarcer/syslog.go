@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -75,38 +74,6 @@ func (d *daemon) serveSyslog(ctx context.Context) error {
 	}
 	g.Go(func() error { return d.eachNetwork(ctx, s.serve) })
 	return g.Wait()
-}
-
-// eachNetwork runs serve for every network as long as it is in the State, and
-// returns when ctx has ended and all of them.
-func (d *daemon) eachNetwork(ctx context.Context, serve func(ctx context.Context, network string)) error {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	open := map[string]context.CancelFunc{}
-	for {
-		changed := d.node.Watch()
-		wanted := map[string]bool{}
-		for name := range d.node.State().Networks.All {
-			wanted[name] = true
-			if open[name] != nil {
-				continue
-			}
-			one, cancel := context.WithCancel(ctx)
-			open[name] = cancel
-			wg.Go(func() { serve(one, name) })
-		}
-		for name, cancel := range open {
-			if !wanted[name] {
-				cancel()
-				delete(open, name)
-			}
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil
-		}
-	}
 }
 
 func (s *syslogging) serve(ctx context.Context, network string) {
